@@ -80,7 +80,7 @@ def replay(
         setting = Setting(intensity, embodied, None if no_category_floors else slack, confidence, reference)
         wanted = _floor(floor)
         levels = _levels(at)
-        corpus = Corpus.load(known, heldout, _embedder(), marked=split is None)
+        corpus = Corpus.load(known, heldout, embedder(), marked=split is None)
         if corpus.sides is not None and splits > 1:
             raise ConfigError("--splits needs prompts to split", hint="leave out --heldout, or add --split .5")
         seeds = range(seed, seed + splits)
@@ -326,7 +326,8 @@ def _levels(text: str) -> tuple[float, ...]:
         raise ConfigError(f"--at takes accuracies such as 1.00,.95, not {text!r}") from None
 
 
-def _embedder() -> Embedder:
+def embedder() -> Embedder:
+    """The project's embedder, its vectors kept on disk."""
     from router.config.settings import Settings
     from router.embed.cached import CachedEmbedder
     from router.embed.sentence import SentenceEmbedder

@@ -16,6 +16,7 @@ from bench.papers import hotcarbon as hotcarbon_paper
 from bench.papers import rice as rice_paper
 from bench.papers import sprout as sprout_paper
 from bench.papers.figures import Reproduction
+from bench.papers.reenactment import reenact, terms_at
 from bench.papers.sprout_data import load
 from bench.papers.svg import draw
 from bench.papers.table import console, show
@@ -75,13 +76,28 @@ def hotcarbon(
     floors: Annotated[str, typer.Option("--floors", help="Accuracies, with commas.")] = ",".join(
         f"{floor:g}" for floor in hotcarbon_paper.FLOORS
     ),
+    measurements: Annotated[
+        Path | None,
+        typer.Option("--measurements", help="Run the experiment again on models of your own: what `bench run` wrote."),
+    ] = None,
+    models_file: Annotated[
+        Path, typer.Option("--models-file", help="Whose first site's intensity and embodied carbon are taken.")
+    ] = Path("models.yaml"),
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Random draws of other unseen prompts.")] = 20,
     as_json: AsJson = False,
     plot: Plot = None,
 ) -> None:
-    """HotCarbon'24: linear program, oracle and single models on the paper's Tables 2 to 5."""
+    """HotCarbon'24: linear program, oracle and single models on the paper's Tables 2 to 5.
+
+    With --measurements, the same experiment on your own models: measure the first 55 prompts of its five public sets
+    with `python -m bench run --data FOLDER --limit 55 --directives L0 --output FILE`, then name FILE here.
+    """
     with _errors_told():
         _checked(plot)
         asked = _numbers(floors, "--floors")
+        if measurements is not None:
+            _out(_reenacted(measurements, models_file, draws), as_json, plot)
+            return
         _out(hotcarbon_paper.reproduce(hotcarbon_paper.load_tables(tables), asked), as_json, plot)
 
 
@@ -138,6 +154,18 @@ def rice(
 def run() -> None:
     """Entry point of ``python -m bench.papers``."""
     app(prog_name="python -m bench papers")
+
+
+def _reenacted(measurements: Path, models_file: Path, draws: int) -> Reproduction:
+    from bench.replay import embedder
+    from router.config.federation import load_catalogue
+    from router.store.codec import read_measurements
+
+    site = next(iter(load_catalogue(models_file).sites.values()))
+    rows = read_measurements(measurements)
+    if not rows:
+        raise ConfigError("no measurements in it", file=str(measurements))
+    return reenact(rows, embedder().embed([row.prompt for row in rows]), terms_at(site), draws=draws)
 
 
 def _out(done: Reproduction, as_json: bool, plot: Path | None) -> None:

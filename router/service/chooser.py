@@ -6,7 +6,6 @@ anything measured gets the reference option, and the decision says so.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass, replace
 
@@ -22,9 +21,12 @@ from router.learn.refit import Assessment
 from router.policy.draw import Draw
 from router.service.ask import Ask, Target, resolve
 from router.service.planner import Planner, Snapshot
+from router.service.steps import Steps
+from router.service.worker import Worker
 
 logger = logging.getLogger(__name__)
 _CHARACTERS_PER_TOKEN = 4
+_PATIENCE_S = 10.0  # embedding and deciding take some 10 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,22 @@ class Chooser:
         self._planner = planner
         self._embedder = embedder
         self._draw = draw
+        self._worker = Worker("decide")
 
-    async def choose(self, ask: Ask, *, dry_run: bool = False) -> Choice:
+    def close(self) -> None:
+        """Decide nothing more."""
+        self._worker.close()
+
+    async def choose(
+        self, ask: Ask, *, dry_run: bool = False, within_s: float = _PATIENCE_S, steps: Steps | None = None
+    ) -> Choice:
         """Decide one request.
 
         Args:
             ask: The request.
             dry_run: Do not advance the draw: the most probable option is shown instead.
+            within_s: Seconds after which the reference answers, whatever the embedder does.
+            steps: Where to note how long embedding took.
 
         Raises:
             RequestError: If the model or directive asked for is unknown.
@@ -76,15 +87,26 @@ class Chooser:
             return self._without_plan(snapshot, target, allowed, "no measured prompts to decide on")
         text = last_user_text(ask.messages) or ask.messages[-1].content
         try:
-            assessment = await asyncio.to_thread(self._assess, snapshot, text, _tokens(ask))
+            assessment = await self._worker.run(
+                lambda: self._assess(snapshot, text, _tokens(ask), steps or Steps()), within_s=within_s
+            )
         except EmbedError as error:
-            logger.warning("the prompt could not be embedded: %s", error)
-            return self._without_plan(snapshot, target, allowed, f"the embedder failed: {error.message}")
+            # Not its words: a library may have put the prompt into them, and this goes to log and journal.
+            why = f"the embedder failed: {type(error.__cause__ or error).__name__}"
+            logger.warning("the reference answers, since %s", why)
+            return self._without_plan(snapshot, target, allowed, why)
+        except TimeoutError:
+            why = f"the embedder did not answer within {within_s:.3g} s"
+            logger.warning("the reference answers, since %s", why)
+            return self._without_plan(snapshot, target, allowed, why)
         return self._decide(snapshot, assessment, target, allowed, dry_run=dry_run)
 
-    def _assess(self, snapshot: Snapshot, text: str, prompt_tokens: int) -> Assessment:
+    def _assess(self, snapshot: Snapshot, text: str, prompt_tokens: int, steps: Steps) -> Assessment:
         assert snapshot.decider is not None
-        return snapshot.decider.assess(text, self._embedder.embed([text])[0], prompt_tokens)
+        with steps.step("embed") as noted:
+            noted["embedder"] = self._embedder.name
+            embedding = self._embedder.embed([text])[0]
+        return snapshot.decider.assess(text, embedding, prompt_tokens)
 
     def _decide(
         self,

@@ -38,6 +38,7 @@ from router.service.chooser import Choice, Chooser
 from router.service.engines import Engines
 from router.service.ledger import Ledger
 from router.service.limits import Limits
+from router.service.steps import Observe, Steps
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class _Progress:
     fallback: str | None = None
     deadline_at: float = float("inf")
     is_journalled: bool = False
+    steps: Steps = field(default_factory=Steps)
 
     @property
     def left_s(self) -> float:
@@ -101,6 +103,7 @@ class TurnRunner:
         router_meter: Meter,
         limits: Limits,
         breakers: Breakers,
+        observers: tuple[Observe, ...] = (),
     ) -> None:
         """Take the parts.
 
@@ -111,6 +114,7 @@ class TurnRunner:
             router_meter: Meters the router's own work on this machine.
             limits: How often and how long to try.
             breakers: Who is left alone for having failed.
+            observers: Told of every turn when it has ended: the log, a trace.
         """
         self._chooser = chooser
         self._engines = engines
@@ -118,6 +122,7 @@ class TurnRunner:
         self._router_meter = router_meter
         self._limits = limits
         self._breakers = breakers
+        self._observers = observers
         self._random = random.Random()
 
     async def run(self, ask: Ask) -> AsyncGenerator[Event, None]:
@@ -134,7 +139,9 @@ class TurnRunner:
         progress = _Progress(deadline_at=asyncio.get_running_loop().time() + self._limits.deadline_s)
         window = self._router_meter.start()
         try:
-            choice = await self._chooser.choose(ask)
+            with progress.steps.step("choose"):
+                patience_s = min(self._limits.decide_s, self._limits.deadline_s / 4)
+                choice = await self._chooser.choose(ask, within_s=patience_s, steps=progress.steps)
         finally:
             progress.router_energy_j = window.stop().energy_j
         progress.overhead_s = progress.elapsed_s()
@@ -144,14 +151,14 @@ class TurnRunner:
                 async for event in events:
                     yield event
         except (GeneratorExit, asyncio.CancelledError):
-            self._write(choice, progress, "cancelled")
+            self._write(ask, choice, progress, "cancelled")
             raise
         except RouterError as error:
-            self._write(choice, progress, "error", error=error.code)
+            self._write(ask, choice, progress, "error", error=error.code)
             raise
         except Exception:
             # A mistake of ours: told at the edge, but what was spent has to be in the journal.
-            self._write(choice, progress, "error", error="internal_error")
+            self._write(ask, choice, progress, "error", error="internal_error")
             raise
 
     async def _answer(self, ask: Ask, choice: Choice, progress: _Progress) -> AsyncGenerator[Event, None]:
@@ -212,7 +219,9 @@ class TurnRunner:
         finish: Finish | None = None
         ended_by: str | None = "cancelled"
         async with self._engines.hold(option.site, progress.deadline_at) as engine:
-            with self._breakers.guard(place):
+            with self._breakers.guard(place), progress.steps.step("attempt") as noted:
+                noted |= {"model": option.model, "directive": option.directive, "site": option.site}
+                noted |= {"engine": engine.site.engine}
                 window = engine.meter.start()
                 try:
                     async with aclosing(_punctual(engine.backend.stream(generation), progress)) as pieces:
@@ -231,11 +240,19 @@ class TurnRunner:
                     ended_by = error.code
                     raise
                 finally:
-                    progress.attempts.append(Attempt(option, window.stop(), ended_by))
+                    reading = window.stop()
+                    progress.attempts.append(Attempt(option, reading, ended_by))
+                    noted |= {"energy_j": reading.energy_j, "energy_method": reading.method}
+                    noted |= {"device_s": reading.device_s, "first_token_s": progress.first_token_s}
+                    if finish is not None:
+                        noted |= {"prompt_tokens": finish.usage.prompt_tokens, "finish_reason": finish.reason}
+                        noted |= {"output_tokens": finish.usage.output_tokens}
         turn = self._turn(choice, progress, "ok", finish=finish)
         # The client sees the end of the answer only when the turn is safe on disk.
         progress.is_journalled = True
-        await asyncio.to_thread(self._ledger.write, turn)
+        with progress.steps.step("journal"):
+            await asyncio.to_thread(self._ledger.write, turn)
+        self._observe(turn, ask, progress)
         yield Done(turn, finish)
 
     def _record(self, choice: Choice, progress: _Progress) -> CarbonRecord:
@@ -274,14 +291,23 @@ class TurnRunner:
             mean_logprob=finish.usage.mean_logprob if finish else None,
             error=error,
             attempts=len(progress.attempts),
+            side=choice.decision.side,
+            conversation=choice.decision.conversation,
         )
 
-    def _write(self, choice: Choice, progress: _Progress, status: str, *, error: str | None = None) -> None:
+    def _observe(self, turn: Turn, ask: Ask, progress: _Progress) -> None:
+        for observe in self._observers:
+            observe(turn, ask, tuple(progress.steps.done))
+
+    def _write(self, ask: Ask, choice: Choice, progress: _Progress, status: str, *, error: str | None = None) -> None:
         """Journal a turn that did not end well; not awaited, since it also runs while being cancelled."""
         if progress.is_journalled:
             return
         progress.is_journalled = True
-        self._ledger.write(self._turn(choice, progress, status, error=error))
+        turn = self._turn(choice, progress, status, error=error)
+        with progress.steps.step("journal"):
+            self._ledger.write(turn)
+        self._observe(turn, ask, progress)
 
 
 async def _punctual(pieces: AsyncIterator[Delta | Finish], progress: _Progress) -> AsyncGenerator[Delta | Finish, None]:

@@ -35,6 +35,7 @@ from router.service.metrics import Metrics
 from router.service.planner import Planner
 from router.service.reload import Reloader
 from router.service.seed import is_seeded, mark_seeded, shipped_file
+from router.service.steps import Observe
 from router.service.turn import TurnRunner
 from router.store.chroma import ChromaStore
 from router.store.importing import import_file
@@ -54,6 +55,7 @@ class Parts:
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
     reloader: Reloader | None = None
+    observers: tuple[Observe, ...] = ()
 
 
 @dataclass(slots=True)
@@ -99,6 +101,7 @@ class Service:
 
     async def close(self) -> None:
         """Free engines and files."""
+        self.chooser.close()
         await self.engines.close()
         self.journal.close()
 
@@ -163,7 +166,7 @@ def assemble(catalogue: Catalogue, parts: Parts) -> Service:
     # The router works on the machine of its first site, where that one is metered.
     router_meter = next(iter(parts.engines.values())).meter
     breakers = Breakers(failures_to_open=parts.limits.failures_to_open)
-    runner = TurnRunner(chooser, engines, ledger, router_meter, parts.limits, breakers)
+    runner = TurnRunner(chooser, engines, ledger, router_meter, parts.limits, breakers, parts.observers)
     return Service(
         store=parts.store,
         embedder=parts.embedder,

@@ -98,6 +98,8 @@ class Decision:
         reference_g: Its expected grams for this prompt, or None.
         reason: Why, in a sentence.
         fallback: Why the usual path was left (empty store, unfamiliar prompt, embedder down), or None.
+        side: What a client's own request is for (``title``, ``tags``, ...), None where a person asks.
+        conversation: ``kept``, ``switched`` or ``escalated`` model of a conversation, None where there was none to keep.
     """
 
     option: Option
@@ -111,3 +113,5 @@ class Decision:
     reference_g: float | None
     reason: str
     fallback: str | None = None
+    side: str | None = None
+    conversation: str | None = None

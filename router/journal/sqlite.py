@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from router.domain.errors import JournalError, TurnRefusedError
-from router.domain.record import CarbonRecord, Turn
+from router.domain.record import Basis, CarbonRecord, Turn
 
 # Steps are never changed once released; a new field of Turn or CarbonRecord is a new step.
 MIGRATIONS = (
@@ -57,11 +57,32 @@ MIGRATIONS = (
     );
     CREATE INDEX turns_by_time ON turns (started_at, seq);
     """,
+    """
+    ALTER TABLE turns ADD COLUMN side TEXT;
+    ALTER TABLE turns ADD COLUMN conversation TEXT;
+    """,
+    """
+    ALTER TABLE turns ADD COLUMN device_s REAL;
+    ALTER TABLE turns ADD COLUMN idle_j REAL;
+    ALTER TABLE turns ADD COLUMN wasted_j REAL;
+    ALTER TABLE turns ADD COLUMN energy_source TEXT;
+    ALTER TABLE turns ADD COLUMN pue REAL;
+    ALTER TABLE turns ADD COLUMN intensity_kind TEXT;
+    ALTER TABLE turns ADD COLUMN intensity_is_estimated INTEGER;
+    ALTER TABLE turns ADD COLUMN intensity_is_stale INTEGER;
+    ALTER TABLE turns ADD COLUMN reference TEXT;
+    ALTER TABLE turns ADD COLUMN reference_energy_j REAL;
+    ALTER TABLE turns ADD COLUMN reference_device_s REAL;
+    ALTER TABLE turns ADD COLUMN reference_operational_g REAL;
+    ALTER TABLE turns ADD COLUMN earlier_answers INTEGER;
+    """,
 )
 
-_TURN_COLUMNS = tuple(field.name for field in fields(Turn) if field.name != "carbon")
+_TURN_COLUMNS = tuple(field.name for field in fields(Turn) if field.name not in ("carbon", "basis"))
 _CARBON_COLUMNS = tuple(field.name for field in fields(CarbonRecord))
-_COLUMNS = _TURN_COLUMNS + _CARBON_COLUMNS
+_BASIS_COLUMNS = tuple(field.name for field in fields(Basis))
+_YES_OR_NO = ("intensity_is_estimated", "intensity_is_stale")  # integers in SQLite
+_COLUMNS = _TURN_COLUMNS + _CARBON_COLUMNS + _BASIS_COLUMNS
 _INSERT = f"INSERT INTO turns ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _PAGE = f"""
     SELECT seq, {", ".join(_COLUMNS)} FROM turns
@@ -104,6 +125,7 @@ class SqliteJournal:
         """
         values = [getattr(turn, name) for name in _TURN_COLUMNS]
         values += [getattr(turn.carbon, name) for name in _CARBON_COLUMNS]
+        values += [getattr(turn.basis, name) for name in _BASIS_COLUMNS]
         with self._lock, self._translated("written"):
             try:
                 self._open().execute(_INSERT, values)
@@ -177,10 +199,14 @@ class SqliteJournal:
 
 
 def _turn(row: tuple[Any, ...]) -> Turn:
-    values = row[1:]
-    turn = dict(zip(_TURN_COLUMNS, values, strict=False))
-    carbon = dict(zip(_CARBON_COLUMNS, values[len(_TURN_COLUMNS) :], strict=True))
-    return Turn(**turn, carbon=CarbonRecord(**carbon))
+    values = dict(zip(_COLUMNS, row[1:], strict=True))
+    for name in _YES_OR_NO:
+        values[name] = None if values[name] is None else bool(values[name])
+    return Turn(
+        **{name: values[name] for name in _TURN_COLUMNS},
+        carbon=CarbonRecord(**{name: values[name] for name in _CARBON_COLUMNS}),
+        basis=Basis(**{name: values[name] for name in _BASIS_COLUMNS}),
+    )
 
 
 def _hint(error: Exception, path: Path) -> str:

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import textwrap
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from router.domain.errors import JournalError
-from router.domain.record import CarbonRecord, Turn
+from router.domain.record import Basis, CarbonRecord, Turn
 from router.journal.sqlite import MIGRATIONS, SqliteJournal
 from tests.contracts.test_journal import turn
 
@@ -147,7 +147,8 @@ def test_every_field_of_a_turn_has_a_column_and_none_holds_a_prompt(tmp_path: Pa
     assert ids(path) == []
     with closing(sqlite3.connect(path)) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(turns)")]
-    wanted = {field.name for record in (Turn, CarbonRecord) for field in fields(record)} - {"carbon"}
+    wanted = {field.name for record in (Turn, CarbonRecord, Basis) for field in fields(record)}
+    wanted -= {"carbon", "basis"}
     assert set(columns) == wanted | {"seq"}
     assert len(columns) == len(set(columns))
     assert not {"prompt", "messages", "answer", "text"} & set(columns)
@@ -159,3 +160,22 @@ def test_turns_are_on_disk_before_writing_returns(tmp_path: Path) -> None:
     assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
     assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     journal.close()
+
+
+def test_a_journal_of_the_first_version_opens_with_its_turns_and_takes_new_ones(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in MIGRATIONS[0].split(";"):
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO turns (id, started_at, status, attempts, model, directive, setting, site, policy, floor,"
+            " overhead_ms) VALUES ('old', 1.0, 'ok', 1, 'm', 'L0', 'default', 'local', 'joint', '0.95', 2.0)"
+        )
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    journal = SqliteJournal(path)
+    journal.write(replace(turn(7), id="new", started_at=2.0, side="title", conversation="kept"))
+    old, new = journal.turns()
+    journal.close()
+    assert (old.id, old.side, old.conversation) == ("old", None, None)
+    assert (new.id, new.side, new.conversation) == ("new", "title", "kept")

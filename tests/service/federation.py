@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from router.backends.scripted import Fault, ScriptedBackend
 from router.carbon.fixed import FixedIntensity
 from router.domain.catalogue import Catalogue, Directive, Embodied, Floor, Model, Site
-from router.domain.ports import Backend
+from router.domain.ports import Backend, Embedder
 from router.domain.record import Measurement, Outcome
 from router.embed.hashed import HashedEmbedder
 from router.journal.memory import MemoryJournal
@@ -16,6 +16,7 @@ from router.meters.window import SharedMeter
 from router.service.engines import Engine
 from router.service.limits import Limits
 from router.service.reload import Reloader
+from router.service.steps import Observe
 from router.service.wiring import Parts, Service, assemble
 from router.store.memory import MemoryStore
 
@@ -95,10 +96,12 @@ def build(
     limits: Limits | None = None,
     slots: int = 4,
     reloader: Reloader | None = None,
+    embedder: Embedder | None = None,
+    observers: tuple[Observe, ...] = (),
 ) -> Service:
     """A service that is not started yet; every reading of its meter advances by 5 J."""
     federation = catalogue(models=models, slots=slots)
-    embedder = HashedEmbedder()
+    embedder = embedder or HashedEmbedder()
     store = MemoryStore()
     rows = list(measurements() if measured is None else measured)
     if rows:
@@ -118,5 +121,6 @@ def build(
             # Tests of other things let engines fail all day: no circuit is to open on them.
             limits=limits or Limits(backoff_s=0.01, failures_to_open=100_000),
             reloader=reloader,
+            observers=observers,
         ),
     )

@@ -11,7 +11,7 @@ import pytest
 
 from router.domain.errors import JournalError
 from router.domain.ports import Journal
-from router.domain.record import CarbonRecord, Turn
+from router.domain.record import Basis, CarbonRecord, Turn
 from router.journal.memory import MemoryJournal
 from router.journal.sqlite import SqliteJournal
 
@@ -78,6 +78,13 @@ def test_a_turn_comes_back_as_it_was_and_the_unknown_stays_unknown(journal: Jour
     journal.write(full)
     journal.write(bare)
     assert list(journal.turns()) == [full, bare]
+
+
+def test_what_reports_rest_on_comes_back_as_it_was(journal: Journal) -> None:
+    basis = Basis(2.5, 1.25, 0.5, "busy cores", 1.1, "average", True, False, "big@L0", 50.0, 4.0, 0.005, 0)
+    journal.write(Turn("a", 1.5, "ok", FULL, basis=basis))
+    journal.write(Turn("b", 2.5, "ok", FULL))
+    assert [t.basis for t in journal.turns()] == [basis, Basis()]
 
 
 def test_turns_come_oldest_first_whatever_the_order_they_ended_in(journal: Journal) -> None:

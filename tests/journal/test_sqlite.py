@@ -154,6 +154,24 @@ def test_every_field_of_a_turn_has_a_column_and_none_holds_a_prompt(tmp_path: Pa
     assert not {"prompt", "messages", "answer", "text"} & set(columns)
 
 
+def test_a_journal_of_the_first_version_keeps_its_turns_and_what_they_lack_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(MIGRATIONS[0])
+        connection.execute(
+            "INSERT INTO turns (id, started_at, status, attempts, model, directive, setting, site, policy, floor, "
+            "overhead_ms, energy_j) VALUES ('old', 1, 'ok', 1, 'm', 'L0', 'default', 'local', 'joint', '.95', 1, 5)"
+        )
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    journal = SqliteJournal(path)
+    journal.write(turn(2))
+    old, new = journal.turns()
+    journal.close()
+    assert (old.id, old.carbon.energy_j, old.basis) == ("old", 5.0, Basis())
+    assert new == turn(2)
+
+
 def test_turns_are_on_disk_before_writing_returns(tmp_path: Path) -> None:
     journal = SqliteJournal(tmp_path / "journal.sqlite3")
     assert journal._connection is not None

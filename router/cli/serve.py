@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 
+from router.cli.logs import configure
 from router.cli.models import pull_with_progress
 from router.config.keys import KeyFile
 from router.config.settings import load_settings
 from router.domain.errors import ConfigError
 from router.service.provision import BackgroundPull, missing
+
+logger = logging.getLogger(__name__)
 
 HELP = "Serve the router's endpoints; fetches the weights that are missing."
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -36,12 +39,9 @@ def serve(
             hint="make one with `carbon-router keys add NAME`, or bind 127.0.0.1",
         )
     _check_free(settings.host, settings.port)
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for noisy in ("httpx", "chromadb", "sentence_transformers", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    configure(settings.log_format, "debug" if verbose else settings.log_level, prompts=settings.log_prompts)
+    # Programs read JSON lines only; people get what they have to know without time and level in front.
+    say = logger.info if settings.log_format == "json" else typer.echo
 
     # Imported here: they bring fastapi, torch and chromadb, which --help and wrong usage need not wait for.
     import uvicorn
@@ -59,10 +59,10 @@ def serve(
     address = f"http://{'localhost' if settings.host == '::1' else settings.host}:{settings.port}"
 
     def ready() -> None:
-        typer.echo(f"carbon-router answers at {address}/v1 (model `auto` routes); {address}/docs lists every call")
+        say(f"carbon-router answers at {address}/v1 (model `auto` routes); {address}/docs lists every call")
         for line in service.banner():
-            typer.echo(f"  {line}")
-        BackgroundPull(absent, settings.cache_dir, lambda text: typer.echo(f"  {text}")).start()
+            say(f"  {line}")
+        BackgroundPull(absent, settings.cache_dir, lambda text: say(f"  {text}")).start()
 
     access = Access(
         keys=None if is_local and not settings.require_keys else keys,
@@ -77,7 +77,9 @@ def serve(
         app,
         host=settings.host,
         port=settings.port,
+        log_config=None,  # its lines go the way of all others
         log_level="info" if verbose else "warning",
+        access_log=False,  # a turn has its line and the metrics count the rest; a query string may hold anything
         timeout_graceful_shutdown=settings.grace_s,
     )
 

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
         host: Address to listen on.
         port: Port to listen on.
         log_level: Least severe message that is logged.
+        log_format: ``text`` for people, ``json`` for programs: one object a line.
+        log_prompts: Whether what users ask is logged too.
         chroma_url: A Chroma server shared by several routers; None keeps the store in ``data_dir``.
         embed_threads: CPU threads of the embedder; None leaves it to torch.
         queue: Requests that may wait for a site's slots; one more gets status 429.
@@ -63,6 +65,8 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    log_prompts: bool = False
     chroma_url: Annotated[str, AfterValidator(_web_address)] | None = None
     embed_threads: int | None = Field(default=None, ge=1)
     queue: int = Field(default=64, ge=0)
@@ -93,11 +97,6 @@ class Settings(BaseSettings):
     def measurements_dir(self) -> Path:
         """Measurements taken on this machine."""
         return self.data_dir / "measurements"
-
-    @property
-    def weights_dir(self) -> Path:
-        """Model weights."""
-        return self.cache_dir / "weights"
 
     @property
     def embeddings_dir(self) -> Path:

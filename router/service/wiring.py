@@ -37,6 +37,7 @@ from router.service.reload import Reloader
 from router.service.seed import is_seeded, mark_seeded, shipped_file
 from router.service.steps import Observe
 from router.service.turn import TurnRunner
+from router.service.turnlog import TurnLog
 from router.store.chroma import ChromaStore
 from router.store.importing import import_file
 
@@ -200,6 +201,7 @@ def build(settings: Settings, catalogue: Catalogue) -> Service:
             sources={name: build_source(site) for name, site in catalogue.sites.items()},
             limits=Limits(queue=settings.queue, deadline_s=settings.deadline_s),
             reloader=build_reloader(settings, meters),
+            observers=(TurnLog(prompts=settings.log_prompts),),
         ),
     )
 

@@ -19,7 +19,7 @@ def test_without_settings_everything_lies_beside_the_user_and_listens_to_this_ma
     settings = load_settings()
     assert (settings.host, settings.port, settings.chroma_url) == ("127.0.0.1", 8000, None)
     assert settings.journal_file == Path(".data/journal.sqlite3")
-    assert settings.weights_dir == Path.home() / ".cache/carbon-router/weights"
+    assert settings.cache_dir == Path.home() / ".cache/carbon-router"
 
 
 def test_the_environment_sets_and_the_command_line_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

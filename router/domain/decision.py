@@ -99,7 +99,7 @@ class Decision:
         reason: Why, in a sentence.
         fallback: Why the usual path was left (empty store, unfamiliar prompt, embedder down), or None.
         side: What a client's own request is for (``title``, ``tags``, ...), None where a person asks.
-        conversation: ``kept``, ``switched`` or ``escalated`` model of a conversation, None where there was none to keep.
+        conversation: ``kept``, ``switched`` or ``escalated``: what became of its model; None where there was none.
     """
 
     option: Option

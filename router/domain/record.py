@@ -186,41 +186,6 @@ class Basis:
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
-    """What a report needs beyond the record that the client gets. Unknown is None.
-
-    Attributes:
-        device_s: Device-time share of all attempts, seconds; 0 where none was started.
-        idle_j: The device's idle joules that fell on them.
-        wasted_j: Of ``energy_j``, what attempts took that did not give the answer.
-        energy_source: Which instrument, with its parameters.
-        pue: Power usage effectiveness that the grams were computed with.
-        intensity_kind: ``average`` or ``marginal``.
-        intensity_is_estimated: Whether its source calls it an estimate.
-        intensity_is_stale: Whether it was a last known value past its time.
-        reference: The option whose expected grams are the baseline.
-        reference_energy_j: Joules expected of it for this prompt.
-        reference_device_s: Device seconds expected of it.
-        reference_operational_g: Grams of those joules, at its own site.
-        earlier_answers: Answers the request brought along: 0 where it opens a conversation.
-    """
-
-    device_s: float | None = None
-    idle_j: float | None = None
-    wasted_j: float | None = None
-    energy_source: str | None = None
-    pue: float | None = None
-    intensity_kind: str | None = None
-    intensity_is_estimated: bool | None = None
-    intensity_is_stale: bool | None = None
-    reference: str | None = None
-    reference_energy_j: float | None = None
-    reference_device_s: float | None = None
-    reference_operational_g: float | None = None
-    earlier_answers: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Turn:
     """One request as it is journalled. The prompt's text is not part of it.
 
@@ -238,7 +203,7 @@ class Turn:
         error: Code of the error, or None.
         attempts: How many generations were started.
         side: What a client's own request was for (``title``, ``tags``, ...), None where a person asked.
-        conversation: ``kept``, ``switched`` or ``escalated`` model of a conversation, None where there was none to keep.
+        conversation: ``kept``, ``switched`` or ``escalated``: what became of its model; None where there was none.
         basis: What reports are computed from.
     """
 

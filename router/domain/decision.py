@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from router.domain.catalogue import Floor, Option
 from router.domain.estimates import FloatArray
@@ -32,6 +33,9 @@ class Plan:
         reachable_quality: The highest accuracy any mix reaches, where the floor is out of reach; else None.
         embodied: ``included`` or ``excluded`` (an option lacks device seconds or embodied carbon is unknown).
         notes: Anything a reader has to know, in sentences.
+        duals: Grams per prompt that one unit less of a row's limit costs, by the row's name (``floor``,
+            ``category:<c>``, ``latency``, ``capacity:<site>``, ``budget``), where a program was solved.
+        shed: For each row that had to give way, by which share of its limit it is exceeded.
     """
 
     policy: str
@@ -53,6 +57,30 @@ class Plan:
     reachable_quality: float | None = None
     embodied: str = "included"
     notes: tuple[str, ...] = ()
+    duals: Mapping[str, float] = field(default_factory=dict)
+    shed: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the program as people read it.
+
+    Attributes:
+        name: ``floor``, ``floor of <category>``, ``mean seconds``, ``capacity of <site>`` or ``budget``.
+        limit: What is asked for, in the row's unit.
+        value: What the plan comes to.
+        unit: Of both.
+        price_g: Grams a prompt that one unit more strictness costs: 0 where the row does not bind, None where it is
+            not known.
+        excess: Share of the limit by which it had to give way; 0 where it is kept.
+    """
+
+    name: str
+    limit: float
+    value: float
+    unit: str
+    price_g: float | None
+    excess: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +127,9 @@ class Decision:
         reason: Why, in a sentence.
         fallback: Why the usual path was left (empty store, unfamiliar prompt, embedder down), or None.
         side: What a client's own request is for (``title``, ``tags``, ...), None where a person asks.
+        reference_energy_j: Joules expected of the reference for this prompt, or None.
+        reference_device_s: Device seconds expected of it, or None.
+        is_embodied_priced: Whether ``reference_g`` holds the embodied component.
         conversation: ``kept``, ``switched`` or ``escalated``: what became of its model; None where there was none.
     """
 
@@ -115,3 +146,6 @@ class Decision:
     fallback: str | None = None
     side: str | None = None
     conversation: str | None = None
+    reference_energy_j: float | None = None
+    reference_device_s: float | None = None
+    is_embodied_priced: bool = True

@@ -98,6 +98,11 @@ class Decider:
         return self.options[self.estimator.estimates.reference]
 
     @property
+    def is_embodied_priced(self) -> bool:
+        """Whether the embodied component is part of the grams; left out for all where any option lacks it."""
+        return self._with_embodied
+
+    @property
     def price_of_quality_g(self) -> float | None:
         """Grams that one unit (100 points) of quality is worth under the plan, or None."""
         return None if self.plan is None else self.plan.price_of_quality_g

@@ -148,6 +148,9 @@ class Chooser:
             ),
             reference=decider.reference,
             reference_g=_known(assessment.g[reference]),
+            reference_energy_j=_known(assessment.energy_j[reference]),
+            reference_device_s=_known(assessment.duration_s[reference]),
+            is_embodied_priced=decider.is_embodied_priced,
             reason=_reason(columns[index], category, assessment, float(weights[index]), target),
             fallback="unlike anything measured" if assessment.unfamiliar and target.is_free else None,
         )

@@ -31,7 +31,7 @@ from router.domain.errors import (
 )
 from router.domain.ports import Meter
 from router.domain.record import CarbonRecord, Turn
-from router.service.accounting import Attempt, carbon_record
+from router.service.accounting import Attempt, Places, basis_of, carbon_record
 from router.service.ask import Ask
 from router.service.breaker import Breakers, Place, resting
 from router.service.chooser import Choice, Chooser
@@ -77,6 +77,7 @@ class _Progress:
     fallback: str | None = None
     deadline_at: float = float("inf")
     is_journalled: bool = False
+    earlier_answers: int = 0
     steps: Steps = field(default_factory=Steps)
 
     @property
@@ -137,6 +138,7 @@ class TurnRunner:
             DeadlineError: If the answer was not whole in time.
         """
         progress = _Progress(deadline_at=asyncio.get_running_loop().time() + self._limits.deadline_s)
+        progress.earlier_answers = sum(message.role == "assistant" for message in ask.messages)
         window = self._router_meter.start()
         try:
             with progress.steps.step("choose"):
@@ -256,14 +258,11 @@ class TurnRunner:
         yield Done(turn, finish)
 
     def _record(self, choice: Choice, progress: _Progress) -> CarbonRecord:
-        option = progress.attempts[-1].option if progress.attempts else choice.decision.option
-        catalogue = choice.snapshot.catalogue
         return carbon_record(
             choice.decision,
             progress.attempts,
-            site=catalogue.sites[option.site],
-            intensity=choice.snapshot.intensities.get(option.site),
-            floor=catalogue.floor,
+            places=_places(choice),
+            floor=choice.snapshot.catalogue.floor,
             overhead_s=progress.overhead_s,
             router_energy_j=progress.router_energy_j,
             fallback=progress.fallback,
@@ -293,6 +292,12 @@ class TurnRunner:
             attempts=len(progress.attempts),
             side=choice.decision.side,
             conversation=choice.decision.conversation,
+            basis=basis_of(
+                choice.decision,
+                progress.attempts,
+                places=_places(choice),
+                earlier_answers=progress.earlier_answers,
+            ),
         )
 
     def _observe(self, turn: Turn, ask: Ask, progress: _Progress) -> None:
@@ -330,6 +335,10 @@ async def _punctual(pieces: AsyncIterator[Delta | Finish], progress: _Progress) 
                     raise BackendTimeoutError("the engine did not begin to answer before the deadline") from None
                 raise _too_late() from None
             yield piece
+
+
+def _places(choice: Choice) -> Places:
+    return Places(choice.snapshot.catalogue.sites, choice.snapshot.intensities)
 
 
 def _may_recover(error: RouterError | None) -> bool:

@@ -29,6 +29,7 @@ AUTO = "auto"
 
 _TOP_KEYS = (
     *("directives", "floor", "slack", "confidence", "policy", "reference", "embedding_model"),
+    *("sliding_floor", "max_mean_seconds", "carbon_budget_g_per_hour"),
     *("aliases", "sites", "models"),
 )
 _SITE_KEYS = (
@@ -42,6 +43,7 @@ _WEIGHTS_KEYS = ("packages", "files", "bytes", "sha256", "path")
 _ENGINES: tuple[str, ...] = get_args(EngineKind)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # sites and directives: they stand in `site/model@directive`
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
+_SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -75,6 +77,9 @@ def load_catalogue(path: Path | str, *, policies: Collection[str] | None = None)
         policy=_policy(top["policy"], policies) if "policy" in top else defaults.policy,
         confidence=_confidence(top["confidence"]) if "confidence" in top else defaults.confidence,
         embedding_model=_stated(top["embedding_model"]) if "embedding_model" in top else defaults.embedding_model,
+        sliding_floor=_switch(top["sliding_floor"]) if "sliding_floor" in top else defaults.sliding_floor,
+        max_mean_seconds=_limit(top.get("max_mean_seconds"), "seconds"),
+        carbon_budget_g_per_hour=_limit(top.get("carbon_budget_g_per_hour"), "grams"),
     )
 
 
@@ -285,6 +290,20 @@ def _slack(at: Located) -> float | None:
     if at.is_null or (at.is_scalar and at.text().lower() == "off"):
         return None
     return at.number(low=0, high=1)
+
+
+def _switch(at: Located) -> bool:
+    text = at.text().lower()
+    if text not in _SWITCH:
+        raise at.error(f"expected true or false, found {text!r}")
+    return _SWITCH[text]
+
+
+def _limit(at: Located | None, unit: str) -> float | None:
+    """An optional row of the program; nothing, ``null`` or ``off`` leaves it out."""
+    if at is None or at.is_null or (at.is_scalar and at.text().lower() == "off"):
+        return None
+    return at.number(above=0, unit=unit)
 
 
 def _confidence(at: Located) -> float:

@@ -190,6 +190,9 @@ class Catalogue:
         policy: Name of the policy that decides.
         confidence: Probability with which the floor is to hold; .5 is no margin.
         embedding_model: Which embedder, by name.
+        sliding_floor: Whether cleaner hours than usual ask for more than the floor.
+        max_mean_seconds: Highest mean device seconds of an answer, or None.
+        carbon_budget_g_per_hour: Grams that may be emitted in an hour, or None.
     """
 
     directives: Mapping[str, Directive]
@@ -202,6 +205,9 @@ class Catalogue:
     policy: str = "joint"
     confidence: float = 0.5
     embedding_model: str = "all-MiniLM-L6-v2"
+    sliding_floor: bool = True
+    max_mean_seconds: float | None = None
+    carbon_budget_g_per_hour: float | None = None
 
     def options(self) -> tuple[Option, ...]:
         """Every (site, model, directive) at its default setting, in the file's order."""

@@ -138,6 +138,10 @@ class Terms:
             cleanest (the floor is the reference). 1 for fixed intensity.
         seed: Of every random draw inside.
         limits: Rows for latency, capacity and budget, or None.
+        load_j: (O,) joules that every answer of an option takes beyond generating, since its model does not stay in
+            memory; None where all stay.
+        load_s: (O,) device seconds likewise.
+        closed: (O,) options that may not be used (no room, or ruled out by a pin); None where all may.
     """
 
     floor: Floor
@@ -148,3 +152,6 @@ class Terms:
     cleanliness: float = 1.0
     seed: int = 0
     limits: Limits | None = None
+    load_j: FloatArray | None = None
+    load_s: FloatArray | None = None
+    closed: NDArray[np.bool_] | None = None

@@ -15,16 +15,23 @@ A cell without g or q is no column; where a row needs T, a cell without T is non
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from router.domain.catalogue import Option
 from router.domain.errors import PolicyError
 from router.domain.estimates import FloatArray, IntArray
 
 UTILISATION = 0.7
 """Share of a site's slots that may be planned for: beyond it, queues grow faster than throughput."""
+
+
+def site_names(options: Sequence[Option]) -> tuple[str, ...]:
+    """(S,) sites of the options, in the order in which capacity rows stand."""
+    return tuple(dict.fromkeys(option.site for option in options))
 
 
 @dataclass(frozen=True, slots=True)

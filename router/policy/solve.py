@@ -1,4 +1,5 @@
-"""The one door to SciPy's HiGHS: a :class:`Program` goes in, a :class:`Solution` comes out.
+"""The one door to SciPy's HiGHS: a :class:`Program` goes in, a :class:`Solution` comes out. Mixed-integer programs go
+through :func:`solve_mixed`.
 
 What yields when not everything can be had, in this order and never silently:
 
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array, vstack
 
 from router.domain.errors import PolicyError
@@ -50,7 +51,7 @@ class Solution:
             the floor does not bind.
         latency_price_g: Grams that one second less of mean duration costs, or None without that row.
         capacity_price_g: (S,) grams that one busy second per second more would save, or None.
-        budget_price_g: Dual of the budget row, or None.
+        budget_price_g: Dual of the budget row, grams a prompt per gram a prompt of the limit, or None.
         feasible: Whether every row asked for is kept.
         reachable_quality: The highest pooled quality of any mix.
         lowered_categories: Rows whose category floor was out of reach and was lowered.
@@ -151,7 +152,7 @@ def _solve_held(
         category_price_g=np.array([dual.get(f"category:{c}", 0.0) for c in range(program.w.size)]),
         latency_price_g=dual.get("latency"),
         capacity_price_g=None if program.capacity is None else np.array([dual[f"capacity:{s}"] for s in sites]),
-        budget_price_g=dual.get("budget"),
+        budget_price_g=dual["budget"] / scale if "budget" in dual else None,  # its row is in the objective's scale
         feasible=in_reach and not lowered and not shed,
         reachable_quality=reachable,
         lowered_categories=lowered,
@@ -243,6 +244,39 @@ def _row_without_traffic(program: Program, c: int, price: float) -> FloatArray:
         floor=max(own, -1.0),
     )
     return np.asarray(solve(lone).x[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Minimise ``cost z`` with ``low <= matrix z <= high`` and ``0 <= z <= upper``, some of z integer.
+
+    Attributes:
+        cost: (K,) of size about 1.
+        matrix: (R, K).
+        low: (R,) may be -inf.
+        high: (R,) may be inf.
+        upper: (K,) may be inf.
+        integer: (K,).
+    """
+
+    cost: FloatArray
+    matrix: FloatArray
+    low: FloatArray
+    high: FloatArray
+    upper: FloatArray
+    integer: NDArray[np.bool_]
+
+
+def solve_mixed(mixed: Mixed, *, time_limit_s: float = 5.0) -> FloatArray | None:
+    """(K,) the best solution found in time; None where there is none."""
+    result = milp(
+        mixed.cost,
+        constraints=LinearConstraint(csr_array(mixed.matrix), mixed.low, mixed.high),
+        integrality=mixed.integer.astype(np.int64),
+        bounds=Bounds(0.0, mixed.upper),
+        options={"time_limit": time_limit_s, "mip_rel_gap": 1e-6},
+    )
+    return None if result.x is None else np.asarray(result.x)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """From estimates and terms to what every policy needs: grams, the floor at this hour, constant plans.
 
-g = E g_per_j + T g_per_s        the embodied term left out for all options as soon as one of them lacks it
+g = (E + load_j) g_per_j + (T + load_s) g_per_s       NaN where an option is closed; the embodied term is left out
+                                                      for all options as soon as one of them lacks it
 floor = q_ref - s (q_ref - q_min),  s = Terms.cleanliness in [0, 1];  q_min = share * q_ref, or absolute
 """
 
@@ -34,6 +35,13 @@ class Grams:
         return "included" if self.with_embodied else "excluded"
 
 
+def cleanliness_of(k0: float, k0_min: float, k0_max: float) -> float:
+    """The sliding floor's s: 0 at the cleanest hour of the zone's past, 1 at the dirtiest and where they are equal."""
+    if not k0_max > k0_min:
+        return 1.0
+    return float(np.clip((k0 - k0_min) / (k0_max - k0_min), 0.0, 1.0))
+
+
 def grams_of(estimates: Estimates, terms: Terms) -> Grams:
     """Grams of the table.
 
@@ -42,6 +50,7 @@ def grams_of(estimates: Estimates, terms: Terms) -> Grams:
     """
     if terms.g_per_j.shape != (len(estimates.options),) or terms.g_per_s.shape != terms.g_per_j.shape:
         raise PolicyError(f"terms for {terms.g_per_j.size} options do not fit {len(estimates.options)} columns")
+    # Closed options count here: whether the embodied term is in must not depend on what a pin leaves open.
     usable = np.isfinite(estimates.energy_j * terms.g_per_j) & np.isfinite(estimates.q)
     if not usable.any():
         raise PolicyError("no option has known quality, energy and intensity", hint="run `make bench`")
@@ -57,8 +66,10 @@ def grams_of(estimates: Estimates, terms: Terms) -> Grams:
 
 def price(energy_j: FloatArray, duration_s: FloatArray, terms: Terms, with_embodied: bool) -> FloatArray:
     """Grams of joules and seconds of any shape (..., O)."""
-    g = energy_j * terms.g_per_j
-    return np.asarray(g + duration_s * terms.g_per_s if with_embodied else g)
+    g = (energy_j if terms.load_j is None else energy_j + terms.load_j) * terms.g_per_j
+    if with_embodied:
+        g = g + (duration_s if terms.load_s is None else duration_s + terms.load_s) * terms.g_per_s
+    return np.asarray(g if terms.closed is None else np.where(terms.closed, np.nan, g))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from bench.run_conditions import DISTURBED, Discipline
+from bench.run_items import grading_trouble, load
 from bench.run_words import forecast_text, summary_text
 from router.domain.errors import ConfigError, RouterError
+from router.meters.discipline import BASELINE_S, COOL_C
 
 HELP = """Measure quality, joules and seconds of your models.
 
@@ -48,9 +51,21 @@ def run(
     concurrency: Annotated[
         str, typer.Option(metavar="1,4,16", help="Generations at a time, each level measured for itself.")
     ] = "1",
+    sample: Annotated[
+        int, typer.Option(min=1, help="Prompts of each category at levels of --concurrency above 1.")
+    ] = 5,
     remeasure: Annotated[
         bool, typer.Option("--remeasure", help="Also what the shipped measurements cover: everything, on this machine.")
     ] = False,
+    redo_busy: Annotated[
+        bool, typer.Option("--redo-busy", help="Also rows of the output that something disturbed (they are flagged).")
+    ] = False,
+    cool_down_c: Annotated[
+        float, typer.Option(min=0.0, help="Wait before a row until the machine is at most this warm; 0: never.")
+    ] = COOL_C,
+    baseline_s: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to measure idle watts before anything is loaded; 0: not at all.")
+    ] = BASELINE_S,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be measured and how long.")] = False,
     output: Annotated[
         Path | None, typer.Option(help="File to append to [default: measurements/local.jsonl in the data folder].")
@@ -72,10 +87,17 @@ def run(
     from router.config.settings import load_settings
 
     settings = load_settings(models_file=models_file)
-    selection = Selection(_split(models), _split(directives), _concurrency(concurrency), repeats)
+    selection = Selection(_split(models), _split(directives), _concurrency(concurrency), repeats, sample)
     items = load(_split(categories), limit, datasets=_split(dataset), data=data, revision=revision)
     request = Request(
-        settings, selection, items, output or settings.measurements_dir / "local.jsonl", remeasure, deadline
+        settings,
+        selection,
+        items,
+        output or settings.measurements_dir / "local.jsonl",
+        remeasure=remeasure,
+        redo_busy=redo_busy,
+        deadline_s=deadline,
+        discipline=Discipline(cool_down_c, baseline_s),
     )
     if dry_run:
         report = asyncio.run(_forecast(request))
@@ -95,34 +117,10 @@ class Request:
     selection: Any
     items: Sequence[Any]
     output: Path
-    remeasure: bool
-    deadline_s: float
-
-
-def load(
-    categories: Sequence[str] | None,
-    limit: int | None,
-    *,
-    datasets: Sequence[str] | None = None,
-    data: Path | None = None,
-    revision: str | None = None,
-) -> list[Any]:
-    """The prompts to measure: ours, or public sets from a folder or the hub.
-
-    Raises:
-        ConfigError: If a name is unknown or nothing is left.
-        MeasurementError: With file and line, where a line is broken.
-    """
-    from bench.datasets.own import load_items
-    from bench.datasets.public import load_folder, load_hub
-
-    if datasets is None and data is None:
-        return load_items(categories, limit)
-    items = load_folder(data, datasets, limit) if data is not None else load_hub(datasets, limit, revision=revision)
-    kept = [item for item in items if categories is None or item.category in categories]
-    if not kept:
-        raise ConfigError("no prompts are left", hint="check --dataset and --categories")
-    return kept
+    remeasure: bool = False
+    redo_busy: bool = False
+    deadline_s: float = 900.0
+    discipline: Discipline = field(default_factory=Discipline)
 
 
 @dataclass(slots=True)
@@ -131,6 +129,8 @@ class _Setting:
 
     catalogue: Any
     rig: Any
+    slots: int
+    meters: Any
     estimator: Any
     jobs: list[Any]
     present: Any
@@ -149,21 +149,18 @@ async def _prepare(request: Request, present: Any, say: Callable[[str], None], *
     from bench.run_generate import CAPS, DEFAULT_CAP
     from bench.run_jobs import Present, check_prompts, missing_jobs
     from bench.run_output import read_present
-    from bench.runner import Rig, digests_of
+    from bench.runner import digests_of
     from router.service.instruments import build_meters
     from router.service.seed import shipped_file
-    from router.service.wiring import build_backends, load_federation
+    from router.service.wiring import load_federation
 
     catalogue = load_federation(request.settings)
-    most = max(request.selection.concurrency)
-    catalogue = replace(
-        catalogue, sites={name: replace(site, slots=max(site.slots, most)) for name, site in catalogue.sites.items()}
-    )
     options = request.selection.options(catalogue)
     check_prompts(request.items, present, str(request.output))
     used = {option.site for option in options}
-    wanted = replace(catalogue, sites={name: site for name, site in catalogue.sites.items() if name in used})
-    rig = Rig(catalogue, build_backends(wanted, request.settings), build_meters(wanted))
+    catalogue = replace(catalogue, sites={name: site for name, site in catalogue.sites.items() if name in used})
+    meters, slots = build_meters(catalogue), min(request.selection.concurrency)
+    rig = _rig(catalogue, request, slots, meters)
     shipped = Present() if request.remeasure else read_present(shipped_file())
 
     def missing(digests: Mapping[tuple[str, str], str]) -> list[Any]:
@@ -182,7 +179,27 @@ async def _prepare(request: Request, present: Any, say: Callable[[str], None], *
     estimator = Estimator(catalogue, CAPS, DEFAULT_CAP)
     estimator.learn(shipped.measurements)
     estimator.learn(present.measurements)
-    return _Setting(catalogue, rig, estimator, jobs, present)
+    return _Setting(catalogue, rig, slots, meters, estimator, jobs, present)
+
+
+def _rig(catalogue: Any, request: Request, slots: int, meters: Any) -> Any:
+    """Engines that take at least so many generations at a time.
+
+    Each level has engines of its own: one with sixteen slots need not run a lone generation as one with a single slot
+    does. Every slot has a context window of its own in memory; above one they are as long as the prompts need.
+    """
+    from bench.run_generate import CAPS, DEFAULT_CAP
+    from bench.run_levels import window_tokens
+    from bench.runner import Rig
+    from router.service.wiring import build_backends
+
+    sites = {name: replace(site, slots=max(site.slots, slots)) for name, site in catalogue.sites.items()}
+    models = catalogue.models
+    if slots > 1:
+        window = window_tokens(request.items, [*CAPS.values(), DEFAULT_CAP])
+        models = {name: replace(model, context=min(model.context or window, window)) for name, model in models.items()}
+    changed = replace(catalogue, sites=sites, models=models)
+    return Rig(changed, build_backends(changed, request.settings), meters)
 
 
 def _pull(catalogue: Any, models: set[str], cache_dir: Path, say: Callable[[str], None]) -> bool:
@@ -221,63 +238,61 @@ async def _forecast(request: Request) -> dict[str, Any]:
 
 
 async def _measure(request: Request, *, quiet: bool) -> dict[str, Any]:
-    """Run and sum up."""
+    """Run, level by level of concurrency, and sum up."""
+    from bench.run_conditions import Conditions
     from bench.run_generate import Bounds, EngineDownError
     from bench.run_output import Output, read_present
     from bench.run_progress import reporter
+    from bench.run_summary import Summary
     from bench.runner import Runner
 
     progress = reporter(quiet=quiet)
+    summary = Summary()
     with Output(request.output) as output:
         if output.repaired_bytes:
             progress.say("the last row of an interrupted run was incomplete and is measured again")
-        present = read_present(request.output)
+        present = read_present(request.output, DISTURBED if request.redo_busy else ())
         setting = await _prepare(request, present, progress.say, pull=True)
+        error: RouterError | None = None
         try:
-            for warning in _grading_trouble(request.items):
+            for warning in grading_trouble(request.items):
                 progress.say(warning)
-            runner = Runner(
-                setting.rig,
-                output,
-                bounds=Bounds(deadline_s=request.deadline_s),
-                reporter=progress,
-                estimator=setting.estimator,
-            )
-            error: RouterError | None = None
-            try:
-                runner.regrade(request.items, present)
-                if setting.jobs:
-                    await runner.run(setting.jobs)
-            except EngineDownError as down:
-                error = down
-            except asyncio.CancelledError:
-                progress.say(f"stopped; {runner.summary.measured} rows are saved, the same command goes on from there")
-                raise
+            conditions = Conditions(request.discipline, say=progress.say)
+            for number, (slots, jobs) in enumerate(_by_level(setting.jobs, setting.slots)):
+                if slots != setting.slots:
+                    await _close(setting.rig)
+                    setting.rig = _rig(setting.catalogue, request, slots, setting.meters)
+                    setting.slots = slots
+                runner = Runner(
+                    setting.rig,
+                    output,
+                    bounds=Bounds(deadline_s=request.deadline_s),
+                    reporter=progress,
+                    estimator=setting.estimator,
+                    conditions=conditions,
+                    summary=summary,
+                )
+                if not number:
+                    runner.regrade(request.items, present)
+                if jobs:
+                    await runner.run(jobs)
+        except EngineDownError as down:
+            error = down
+        except asyncio.CancelledError:
+            progress.say(f"stopped; {summary.measured} rows are saved, the same command goes on from there")
+            raise
         finally:
             await _close(setting.rig)
     return {
-        **asdict(runner.summary),
+        **asdict(summary),
         "output": str(request.output),
-        "left": len(setting.jobs) - runner.summary.measured,
+        "left": len(setting.jobs) - summary.measured,
         "error": None if error is None else str(error),
     }
 
 
-def _grading_trouble(items: Sequence[Any]) -> list[str]:
-    """What will keep answers from being graded, said before hours are spent on them."""
-    graders = {item.grader for item in items}
-    trouble = []
-    if "code" in graders:
-        from bench.sandbox import why_unavailable
-
-        if (why := why_unavailable()) is not None:
-            trouble.append(f"programs will not be graded: {why}")
-    if "chrf" in graders:
-        from importlib.util import find_spec
-
-        if find_spec("sacrebleu") is None:
-            trouble.append(
-                "translations will not be graded: sacrebleu is not installed "
-                "(run: .venv/bin/pip install 'carbon-router[bench]'; the next run grades what is saved)"
-            )
-    return trouble
+def _by_level(jobs: Sequence[Any], first: int) -> Iterator[tuple[int, list[Any]]]:
+    """Jobs by how many run at a time; the level engines are up for comes first, with no jobs if need be."""
+    levels = dict.fromkeys([first, *sorted({job.concurrency for job in jobs})])
+    for level in levels:
+        yield level, [job for job in jobs if job.concurrency == level]

@@ -35,6 +35,7 @@ def new_entry(catalogue: Catalogue, meters: Mapping[str, Meter], bounds: Bounds,
         "caps": {**bounds.caps, "other": bounds.default_cap},
         "deadline_s": bounds.deadline_s,
         "digests": {},
+        "baseline": {},
         "load_energy_j": {},
         "load_s": {},
     }

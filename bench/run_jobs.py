@@ -38,12 +38,26 @@ class Selection:
         directives: Names in the catalogue.
         concurrency: Generations at a time; each is measured on its own.
         repeats: How often each outcome is measured.
+        sample: Above one generation at a time, only so many prompts of each category; None for all.
     """
 
     models: Sequence[str] | None = None
     directives: Sequence[str] | None = None
     concurrency: Sequence[int] = (1,)
     repeats: int = 1
+    sample: int | None = None
+
+    def items(self, items: Sequence[Item], concurrency: int) -> list[Item]:
+        """The prompts to measure at a level, from the categories in turn."""
+        if concurrency == 1 or self.sample is None:
+            return interleaved(items)
+        taken: dict[str, int] = defaultdict(int)
+        chosen = []
+        for item in items:
+            taken[item.category] += 1
+            if taken[item.category] <= self.sample:
+                chosen.append(item)
+        return interleaved(chosen)
 
     def options(self, catalogue: Catalogue) -> list[Option]:
         """The chosen options of a catalogue, in its order.
@@ -73,10 +87,12 @@ class Present:
     Attributes:
         measurements: With their outcomes.
         runs: Entries of the ``.runs.json`` beside them.
+        disqualified: Keys of a row that make it count as missing (rows that were disturbed).
     """
 
     measurements: Sequence[Measurement] = ()
     runs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    disqualified: Sequence[str] = ()
 
     def still_valid(self, outcome: Outcome, catalogue: Catalogue, digests: Mapping[tuple[str, str], str]) -> bool:
         """Whether neither the weights nor the directive's text changed since; what is unknown counts as unchanged.
@@ -86,6 +102,8 @@ class Present:
             catalogue: As it is now.
             digests: Of the weights as they are now, by site and model.
         """
+        if any(key in outcome.extra for key in self.disqualified):
+            return False
         run = self.runs.get(outcome.run or "", {})
         before, texts = run.get("digests"), run.get("directives")
         now = digests.get((outcome.site, outcome.model))
@@ -151,7 +169,7 @@ def missing_jobs(
         for engine_options in by_engine.values()
         for concurrency in selection.concurrency
         for repeat in range(selection.repeats)
-        for item in interleaved(items)
+        for item in selection.items(items, concurrency)
         for option in engine_options
     ]
     return [job for job in jobs if (job.item.id, job.key) not in done]

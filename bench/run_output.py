@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -46,15 +46,19 @@ def read_runs(path: Path) -> dict[str, dict[str, Any]]:
     return runs
 
 
-def read_present(path: Path | None) -> Present:
+def read_present(path: Path | None, disqualified: Sequence[str] = ()) -> Present:
     """What a measurements file and its runs hold; nothing where there is no file.
+
+    Args:
+        path: The file.
+        disqualified: Keys of a row that make it count as missing.
 
     Raises:
         MeasurementError: With file and line, where a line is broken.
     """
     if path is None or not path.exists():
         return Present()
-    return Present(read_measurements(path), read_runs(path))
+    return Present(read_measurements(path), read_runs(path), disqualified)
 
 
 class Output:

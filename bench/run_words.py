@@ -36,7 +36,8 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         ("stopped", "answers had to be stopped, as the engine kept on"),
         ("refused", "requests were refused by the engine"),
         ("ungraded", "answers could not be graded; their rows say why under `grader_note`"),
-        ("busy", "rows were taken while other processes used the machine (`busy_share`)"),
+        ("busy", "rows were taken while others used the machine (`busy_share`, `steal_share`; redo: --redo-busy)"),
+        ("throttled", "rows were taken on a chip that was slowed or hot (`throttled`, `hot_c`; redo: --redo-busy)"),
     ):
         if summary[key]:
             lines.append(f"{summary[key]} {words}")

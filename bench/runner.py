@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -16,13 +16,14 @@ from typing import Any
 from bench.datasets.item import Item
 from bench.graders.grade import Grade
 from bench.graders.registry import grade_answer
+from bench.run_conditions import Conditions
 from bench.run_entry import name_run, new_entry
 from bench.run_estimate import Estimator
 from bench.run_generate import Bounds, EngineDownError, Generated, generate_patiently, request
 from bench.run_jobs import Job, Present
-from bench.run_machine import BUSY_SHARE, Business, Watch
 from bench.run_output import Output, read_runs
 from bench.run_progress import Reporter, SilentReporter
+from bench.run_summary import Summary
 from router.domain.catalogue import Catalogue
 from router.domain.errors import BackendError, ModelMissingError, RequestError
 from router.domain.ports import Backend, Meter
@@ -54,49 +55,6 @@ class Rig:
         return self.catalogue.models[model].tags.get(site, model)
 
 
-@dataclass(slots=True)
-class Summary:
-    """What came of a run; grows while it goes on.
-
-    Attributes:
-        run: Its entry in ``.runs.json``.
-        measured: Rows saved.
-        regraded: Rows of earlier runs whose grade could be told only now.
-        capped: Rows whose answer hit the cap, by category.
-        stopped: Rows that we had to stop, since the engine did not.
-        refused: Rows whose request the engine refused.
-        ungraded: Rows whose grader failed.
-        busy: Rows flagged because other processes used the machine.
-        missing_models: Models that their engine does not have.
-        energy_j: Joules above idle of all rows, or None as soon as one is unknown.
-    """
-
-    run: str = ""
-    measured: int = 0
-    regraded: int = 0
-    capped: dict[str, int] = field(default_factory=dict)
-    stopped: int = 0
-    refused: int = 0
-    ungraded: int = 0
-    busy: int = 0
-    missing_models: list[str] = field(default_factory=list)
-    energy_j: float | None = 0.0
-
-    def count(self, item: Item, outcome: Outcome) -> None:
-        """Take a saved row into account."""
-        self.measured += 1
-        if outcome.finish_reason == "length":
-            self.capped[item.category] = self.capped.get(item.category, 0) + 1
-        self.stopped += "stopped_by" in outcome.extra
-        self.refused += "error" in outcome.extra
-        self.ungraded += outcome.quality is None and item.grader != "judge" and "error" not in outcome.extra
-        self.busy += "busy_share" in outcome.extra
-        if outcome.energy_j is None or self.energy_j is None:
-            self.energy_j = None
-        else:
-            self.energy_j += outcome.energy_j
-
-
 async def digests_of(rig: Rig) -> dict[tuple[str, str], str]:
     """Hashes of the weights every engine has now, by site and model name; what nobody can say is left out."""
     found: dict[tuple[str, str], str] = {}
@@ -124,17 +82,31 @@ class Runner:
         grade: Callable[[Item, str], Grade] = grade_answer,
         reporter: Reporter | None = None,
         estimator: Estimator | None = None,
+        conditions: Conditions | None = None,
+        summary: Summary | None = None,
     ) -> None:
-        """Take what to work with; the output must be open."""
+        """Take what to work with; the output must be open.
+
+        Args:
+            rig: Engines and meters.
+            output: Where rows go.
+            bounds: Of a generation.
+            grade: Grades an answer.
+            reporter: Hears of progress.
+            estimator: Says how long it takes.
+            conditions: Watch over the machine; by default nothing is waited for.
+            summary: To go on counting in, where a run has several parts.
+        """
         self._rig = rig
         self._output = output
         self._bounds = bounds or Bounds()
         self._grade = grade
         self._reporter = reporter or SilentReporter()
         self._estimator = estimator or _estimator(rig, self._bounds)
-        self._watch = Watch()
+        self._conditions = conditions or Conditions()
+        self._meters: Mapping[str, Meter] = rig.meters
         self._warned = False
-        self.summary = Summary()
+        self.summary = summary or Summary()
 
     async def run(self, jobs: Sequence[Job]) -> Summary:
         """Measure jobs in the order given.
@@ -149,6 +121,7 @@ class Runner:
         self.summary.run, entry = name_run(read_runs(self._output.path), entry)
         for (site, model), digest in (await digests_of(self._rig)).items():
             entry["digests"][f"{site}/{model}"] = digest
+        self._meters, entry["baseline"] = await self._conditions.begin(meters)
         self._output.write_run(self.summary.run, entry)
         self._reporter.start(len(jobs), self._estimator.estimate(jobs).seconds)
         self._left = list(jobs)
@@ -157,7 +130,7 @@ class Runner:
                 await self._run_model(site, model, list(engine_jobs), entry)
             entry["finished"] = True
         finally:
-            entry["throttling"] = self._watch.summary()
+            entry["throttling"] = self._conditions.summary()
             self._output.write_run(self.summary.run, entry)
             self._reporter.close()
         return self.summary
@@ -195,7 +168,7 @@ class Runner:
         generation = request(self._rig.tag(model, site), WARM_UP_PROMPT, "", 1)
         generated = await generate_patiently(
             self._rig.backends[site],
-            self._rig.meters[site],
+            self._meters[site],
             generation,
             self._bounds,
             self._reporter.say,
@@ -206,31 +179,36 @@ class Runner:
         entry["load_energy_j"].setdefault(name, _rounded(generated.reading.energy_j))
         entry["load_s"].setdefault(name, _rounded(generated.usage.load_s))
         self._output.write_run(self.summary.run, entry)
-        self._watch.lap()
 
     async def _run_waves(self, jobs: list[Job], concurrency: int) -> None:
         slots = asyncio.Semaphore(concurrency)
+        unsaid: list[str] = []
+        # Where others generate meanwhile, a sentence has to wait: a log may be a file, and nothing of ours is written
+        # while somebody is metered. A lone generation is over by the time it has something to say.
+        say = self._reporter.say if concurrency == 1 else unsaid.append
 
         async def one(job: Job) -> Generated | BaseException:
             async with slots:
-                return await self._generate(job)
+                return await self._generate(job, say)
 
         size = 1 if concurrency == 1 else WAVE * concurrency
         for start in range(0, len(jobs), size):
             wave = jobs[start : start + size]
-            self._watch.lap()
+            await self._conditions.before_row()
             results = await asyncio.gather(*(one(job) for job in wave), return_exceptions=True)
-            business = self._watch.lap()
+            disturbed = self._conditions.after_row()
+            while unsaid:
+                self._reporter.say(unsaid.pop(0))
             failure: BaseException | None = None
             for job, result in zip(wave, results, strict=True):
                 if isinstance(result, BaseException) and not isinstance(result, RequestError):
                     failure = failure or result
                     continue
-                self._save(job, result, business)
+                self._save(job, result, disturbed)
             if failure is not None:
                 raise failure
 
-    async def _generate(self, job: Job) -> Generated:
+    async def _generate(self, job: Job, say: Callable[[str], None]) -> Generated:
         option = job.option
         generation = request(
             self._rig.tag(option.model, option.site),
@@ -238,22 +216,22 @@ class Runner:
             self._rig.catalogue.directives[option.directive].text,
             self._bounds.cap(job.item.category),
         )
-        backend, meter = self._rig.backends[option.site], self._rig.meters[option.site]
-        return await generate_patiently(backend, meter, generation, self._bounds, self._reporter.say)
+        backend, meter = self._rig.backends[option.site], self._meters[option.site]
+        return await generate_patiently(backend, meter, generation, self._bounds, say)
 
-    def _save(self, job: Job, result: Generated | RequestError, business: Business) -> None:
+    def _save(self, job: Job, result: Generated | RequestError, disturbed: Mapping[str, Any]) -> None:
         if isinstance(result, RequestError):
             outcome = self._outcome(job, error=str(result))
             self._reporter.say(f"{job.item.id} on {job.option}: the engine refuses it: {result}")
         else:
             outcome = self._measured(job, result)
-        if business.others > BUSY_SHARE:
-            outcome = replace(outcome, extra={**outcome.extra, "busy_share": round(business.others, 3)})
+        if disturbed:
+            outcome = replace(outcome, extra={**outcome.extra, **disturbed})
             if not self._warned:
                 self._warned = True
                 self._reporter.say(
-                    f"other processes use {business.others:.0%} of this machine: seconds and joules come out too "
-                    "high; such rows carry `busy_share`. Stop the other work for figures to rely on."
+                    f"something disturbs this machine ({_in_words(disturbed)}): seconds and joules come out too high. "
+                    "Such rows say so; stop the other work, and `bench run --redo-busy` measures them again."
                 )
         self._append(job.item, outcome)
         self.summary.count(job.item, outcome)
@@ -310,6 +288,17 @@ class Runner:
 
 def _estimator(rig: Rig, bounds: Bounds) -> Estimator:
     return Estimator(rig.catalogue, bounds.caps, bounds.default_cap)
+
+
+def _in_words(disturbed: Mapping[str, Any]) -> str:
+    words = {
+        "busy_share": "other processes use {:.0%} of it",
+        "steal_share": "the hypervisor withholds {:.0%} of it",
+        "hot_c": "it was at {:.0f} degrees",
+    }
+    return "; ".join(
+        words[key].format(value) if key in words else f"slowed: {', '.join(value)}" for key, value in disturbed.items()
+    )
 
 
 def _rounded(value: float | None) -> float | None:

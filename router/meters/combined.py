@@ -78,6 +78,17 @@ class CombinedCounter:
         return _sum(part.idle_w for part in self._parts.values())
 
     @property
+    def parts(self) -> Mapping[str, EnergyCounter]:
+        """The instruments by name, the wall's among them as ``wall``."""
+        return self._parts if self._wall is None else {**self._parts, "wall": self._wall}
+
+    @property
+    def sees_idle(self) -> bool:
+        """Whether a baseline phase tells anything: some part that counts sees more than busy work."""
+        counted = self._parts.values() if self._wall is None else [self._wall]
+        return any(getattr(part, "sees_idle", True) for part in counted)
+
+    @property
     def problem(self) -> str | None:
         """Why readings fail, or that parts exceed the wall (it then meters something else), or None."""
         counters = [*self._parts.values(), *([] if self._wall is None else [self._wall])]

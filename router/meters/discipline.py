@@ -7,8 +7,9 @@ this machine, taken in a phase of its own before anything runs. Both say what th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from router.domain.reading import Method
 from router.meters.window import EnergyCounter
@@ -135,9 +136,64 @@ class IdleKnown:
         """As measured."""
         return self._idle_w
 
+    @property
+    def problem(self) -> str | None:
+        """The counter's."""
+        found: str | None = getattr(self.counter, "problem", None)
+        return found
+
     def read_j(self) -> float | None:
         """The counter's."""
         return self.counter.read_j()
+
+
+def sees_idle(counter: EnergyCounter) -> bool:
+    """Whether the counter advances while nothing runs: a modelled one, which counts busy work, does not."""
+    return bool(getattr(counter, "sees_idle", True))
+
+
+def instruments(counter: EnergyCounter) -> tuple[EnergyCounter, ...]:
+    """The counter, or where it is a sum the instruments it is made of."""
+    if isinstance(counter, IdleKnown):
+        return instruments(counter.counter)
+    parts = getattr(counter, "parts", None)
+    return tuple(parts.values()) if isinstance(parts, Mapping) else (counter,)
+
+
+def hottest_c(counters: Iterable[EnergyCounter], *, processor: Callable[[], float | None]) -> float | None:
+    """The hottest part that says its temperature, or None where none does.
+
+    Args:
+        counters: Of the machine; GPUs say their own temperature through them.
+        processor: The processor's, None where unknown.
+    """
+    found = [processor()]
+    for counter in counters:
+        for instrument in instruments(counter):
+            read = getattr(instrument, "temperature_c", None)
+            found.append(None if read is None else read())
+    return max((degrees for degrees in found if degrees is not None), default=None)
+
+
+def throttling(counters: Iterable[EnergyCounter]) -> tuple[str, ...]:
+    """Why GPUs were slowed since the last time somebody asked, as their driver says; empty where none was."""
+    reasons: list[str] = []
+    for counter in counters:
+        for instrument in instruments(counter):
+            read = getattr(instrument, "throttling", None)
+            reasons += [] if read is None else read()
+    return tuple(dict.fromkeys(reasons))
+
+
+def processor_throttles(root: Path = Path("/sys/devices/system/cpu")) -> int | None:
+    """How often the kernel saw the processor throttled for heat since the start; None where it does not count."""
+    total: int | None = None
+    for file in root.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"):
+        try:
+            total = (total or 0) + int(file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+    return total
 
 
 def processor_temperature_c() -> float | None:

@@ -44,6 +44,11 @@ class BusyCoreCounter:
         """None: busy work is all this counter sees."""
         return None
 
+    @property
+    def sees_idle(self) -> bool:
+        """False: no baseline phase can tell what the machine draws with nothing to do."""
+        return False
+
     def read_j(self) -> float | None:
         """Joules so far."""
         self._scan()

@@ -26,6 +26,13 @@ STILL_S = 2.0
 _WATCH_S = 0.5
 _MJ_PER_J = 1000.0
 _MW_PER_W = 1000.0
+_THROTTLE_BITS = {
+    "hardware slowdown": 0x08,
+    "software thermal slowdown": 0x20,
+    "hardware thermal slowdown": 0x40,
+    "power brake": 0x80,
+}
+"""Of nvml.h, ``nvmlClocksThrottleReason*``. The software power cap (0x04) is a setting, not a disturbance."""
 _PERMISSION = (
     "the driver refuses this user the GPU's readings: check `ls -l /dev/nvidia*`, in a container start it with "
     "`--gpus all`"
@@ -64,6 +71,10 @@ class Gpu(Protocol):
 
     def temperature_c(self) -> float:
         """Of the chip."""
+        ...
+
+    def throttle_reasons(self) -> tuple[str, ...]:
+        """Why its clock is held down now; empty where it is not. A power cap that was set is no such reason."""
         ...
 
 
@@ -149,6 +160,7 @@ class NvmlCounter:
         self._idle_w = idle_w
         self._lock = threading.Lock()
         self._meters = {gpu.name: _meter_of(gpu, clock) for gpu in gpus}
+        self._throttled: dict[str, None] = {}
         sampled = any(isinstance(meter, _Sampled) for meter in self._meters.values())
         period_s = PERIOD_S if sampled else _WATCH_S
         self._sampler = Sampler(self.sample, period_s).start() if sample_in_background else None
@@ -192,6 +204,16 @@ class NvmlCounter:
         with self._lock:
             for meter in self._meters.values():
                 meter.sample()
+            for gpu in self._gpus:
+                with contextlib.suppress(MeterError):  # not every GPU says; its joules do not depend on it
+                    self._throttled.update((f"{gpu.name}: {reason}", None) for reason in gpu.throttle_reasons())
+
+    def throttling(self) -> tuple[str, ...]:
+        """Which GPUs were slowed, and why, at any look since the last call."""
+        self.sample()
+        with self._lock:
+            seen, self._throttled = tuple(self._throttled), {}
+        return seen
 
     def temperature_c(self) -> float | None:
         """The hottest GPU's, or None where one does not say."""
@@ -246,6 +268,16 @@ class _PynvmlGpu:
 
     def temperature_c(self) -> float:
         return float(self._call(self._nvml.nvmlDeviceGetTemperature, self._handle, self._nvml.NVML_TEMPERATURE_GPU))
+
+    def throttle_reasons(self) -> tuple[str, ...]:
+        # The driver renamed the call; old drivers know the old name only.
+        for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
+            if ask := getattr(self._nvml, name, None):
+                break
+        else:
+            raise UnsupportedError(f"{self.name}: this pynvml cannot say why a clock is held down")
+        bits = int(self._call(ask, self._handle))
+        return tuple(name for name, bit in _THROTTLE_BITS.items() if bits & bit)
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         nvml = self._nvml

@@ -4,9 +4,9 @@ A recording is a file of JSON lines. The first says what it is::
 
     {"device": "gpu" | "rapl", "hardware": "...", "synthetic": true | false, "note": "..."}
 
-then one line a sample, times ascending: for a GPU ``{"t_s", "energy_mj", "power_mw", "temperature_c", "error"}``, for
-processors ``{"t_s", "energy_uj": {folder: value}}`` with the tree's fixed files under ``"tree"`` in the first line.
-What is absent or null a device does not say; ``error`` is ``lost`` or ``permission``.
+then one line a sample, times ascending: for a GPU ``{"t_s", "energy_mj", "power_mw", "temperature_c", "throttle",
+"error"}``, for processors ``{"t_s", "energy_uj": {folder: value}}`` with the tree's fixed files under ``"tree"`` in the
+first line. What is absent or null a device does not say; ``error`` is ``lost`` or ``permission``.
 """
 
 from __future__ import annotations
@@ -105,6 +105,10 @@ class RecordedGpu:
     def temperature_c(self) -> float:
         """As recorded."""
         return float(self._say("temperature_c"))
+
+    def throttle_reasons(self) -> tuple[str, ...]:
+        """As recorded; none where the recording says nothing of it."""
+        return tuple(self._recording.at(self._clock()).get("throttle") or ())
 
     def _say(self, what: str) -> float:
         row = self._recording.at(self._clock())

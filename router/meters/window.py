@@ -81,6 +81,11 @@ class SharedMeter:
         self._last_s = 0.0
 
     @property
+    def counter(self) -> EnergyCounter:
+        """What it reads; nobody else may read it while windows are open."""
+        return self._counter
+
+    @property
     def source(self) -> str:
         """Which instrument, with its parameters."""
         return self._counter.source

@@ -14,6 +14,7 @@ import pytest
 from bench.datasets.item import Item
 from bench.graders.grade import Grade
 from bench.graders.registry import grade_answer
+from bench.run_conditions import DISTURBED
 from bench.run_generate import Bounds, EngineDownError
 from bench.run_jobs import Job, Present, Selection, check_prompts, interleaved, missing_jobs
 from bench.run_output import Output, OutputLockedError, read_present, read_runs, runs_file
@@ -30,7 +31,7 @@ from tests.bench.scripted_run import CATALOGUE, ITEMS, reply
 
 ALL, NOTHING, AT_ONCE = Selection(), Present(), Pace()
 QUICK = Bounds(deadline_s=5.0, backoff_s=(0.0, 0.0))
-TIMES = ("duration_s", "prefill_s", "decode_s", "energy_j", "idle_j", "busy_share")
+TIMES = ("duration_s", "prefill_s", "decode_s", "energy_j", "idle_j", *DISTURBED)
 
 
 class FiveJoules:
@@ -93,7 +94,8 @@ async def test_a_row_holds_everything_the_interchange_format_asks_for(tmp_path: 
     assert row["split"] == "known"
     (outcome,) = row["outcomes"]
     run_name = outcome.pop("run")
-    outcome.pop("busy_share", None)
+    for key in DISTURBED:
+        outcome.pop(key, None)
     assert outcome == {
         "model": "small",
         "directive": "L1",

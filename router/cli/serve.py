@@ -47,15 +47,17 @@ def serve(
     import uvicorn
 
     from router.api.app import Access, create_app
+    from router.service.otel import build_tracing
     from router.service.wiring import build, load_federation
 
+    tracing = build_tracing()
     catalogue = load_federation(settings)
     absent = missing(catalogue, settings.cache_dir) if fetch else []
     embedded = [m for m in catalogue.models.values() if m.weights is not None]
     if absent and len(absent) == len(embedded):
         # Nothing could answer yet: the smallest model first, the rest while serving.
         pull_with_progress([absent.pop(0).model], settings.cache_dir)
-    service = build(settings, catalogue)
+    service = build(settings, catalogue, tracing=tracing)
     address = f"http://{'localhost' if settings.host == '::1' else settings.host}:{settings.port}"
 
     def ready() -> None:

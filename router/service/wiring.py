@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from router.service.instruments import build_meters, build_source, runs_here
 from router.service.ledger import Ledger
 from router.service.limits import Limits
 from router.service.metrics import Metrics
+from router.service.otel import Tracing
 from router.service.planner import Planner
 from router.service.reload import Reloader
 from router.service.seed import is_seeded, mark_seeded, shipped_file
@@ -57,6 +58,7 @@ class Parts:
     limits: Limits = field(default_factory=Limits)
     reloader: Reloader | None = None
     observers: tuple[Observe, ...] = ()
+    on_close: tuple[Callable[[], None], ...] = ()
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class Service:
     runner: TurnRunner
     breakers: Breakers
     metrics: Metrics
+    on_close: tuple[Callable[[], None], ...] = ()
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -103,6 +106,8 @@ class Service:
     async def close(self) -> None:
         """Free engines and files."""
         self.chooser.close()
+        for close in self.on_close:
+            await asyncio.to_thread(close)
         await self.engines.close()
         self.journal.close()
 
@@ -180,11 +185,17 @@ def assemble(catalogue: Catalogue, parts: Parts) -> Service:
         runner=runner,
         breakers=breakers,
         metrics=metrics,
+        on_close=parts.on_close,
     )
 
 
-def build(settings: Settings, catalogue: Catalogue) -> Service:
+def build(settings: Settings, catalogue: Catalogue, *, tracing: Tracing | None = None) -> Service:
     """The service the settings describe, on real adapters.
+
+    Args:
+        settings: Of this process.
+        catalogue: The federation.
+        tracing: Shows turns as traces; closed with the service.
 
     Raises:
         RouterError: If the store or the journal cannot be opened.
@@ -201,7 +212,8 @@ def build(settings: Settings, catalogue: Catalogue) -> Service:
             sources={name: build_source(site) for name, site in catalogue.sites.items()},
             limits=Limits(queue=settings.queue, deadline_s=settings.deadline_s),
             reloader=build_reloader(settings, meters),
-            observers=(TurnLog(prompts=settings.log_prompts),),
+            observers=(TurnLog(prompts=settings.log_prompts), *([tracing] if tracing else [])),
+            on_close=(tracing.close,) if tracing else (),
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from router.backends.scripted import Fault, ScriptedBackend
 from router.carbon.fixed import FixedIntensity
@@ -98,6 +98,7 @@ def build(
     reloader: Reloader | None = None,
     embedder: Embedder | None = None,
     observers: tuple[Observe, ...] = (),
+    on_close: tuple[Callable[[], None], ...] = (),
 ) -> Service:
     """A service that is not started yet; every reading of its meter advances by 5 J."""
     federation = catalogue(models=models, slots=slots)
@@ -122,5 +123,6 @@ def build(
             limits=limits or Limits(backoff_s=0.01, failures_to_open=100_000),
             reloader=reloader,
             observers=observers,
+            on_close=on_close,
         ),
     )

@@ -6,19 +6,28 @@ when intensity, floor or mix change). :meth:`Decider.replan` repeats the second 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from router.domain.catalogue import Option
-from router.domain.decision import Plan
+from router.domain.catalogue import NO_DIRECTIVE, Option
+from router.domain.decision import Plan, Row
+from router.domain.errors import PolicyError
 from router.domain.estimates import Estimates, FloatArray, IntArray, Known, PromptView, Terms
 from router.domain.ports import Policy
 from router.estimate.estimator import Estimator, fit_estimator
-from router.estimate.lengths import Lengths
+from router.estimate.lengths import Lengths, Line, expected_output_tokens
 from router.policy.registry import make_policy
-from router.policy.terms import expected_of, grams_of, price
+from router.policy.rows import rows_of_plan
+from router.policy.terms import expected_of, grams_of, pooled, price, rows_of
+
+logger = logging.getLogger(__name__)
+
+_SOLVED_ANEW = ("joint", "category-lp")
+"""Policies that solve a program of their own for what a pin leaves open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class Decider:
         fitted: The policy, fitted.
         terms: Under which it was.
         lengths: How joules and seconds grow with tokens.
+        rows: What the plan's rows ask for and come to; none where the policy has no plan.
+        output_tokens: (C, O) tokens an answer is expected to have, NaN where unknown.
     """
 
     estimator: Estimator
@@ -66,6 +77,9 @@ class Decider:
     terms: Terms
     lengths: Lengths
     _with_embodied: bool
+    rows: tuple[Row, ...] = ()
+    output_tokens: FloatArray | None = None
+    _pinned: dict[bytes, Policy | None] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def policy(self) -> str:
@@ -107,14 +121,19 @@ class Decider:
         """Grams that one unit (100 points) of quality is worth under the plan, or None."""
         return None if self.plan is None else self.plan.price_of_quality_g
 
-    def replan(self, terms: Terms, policy: str | None = None) -> Decider:
+    def replan(self, terms: Terms, policy: str | None = None, *, traffic: FloatArray | None = None) -> Decider:
         """The same estimates under other terms.
+
+        Args:
+            terms: The new ones.
+            policy: Another policy, or None for the same.
+            traffic: (C,) shares of the categories in the traffic; None leaves them as they are.
 
         Raises:
             PolicyError: If no decision can be computed.
             ConfigError: If there is no policy of that name.
         """
-        return _decide(self.estimator, terms, policy or self.policy, self.lengths)
+        return decide(weighted(self.estimator, traffic), terms, policy or self.policy, self.lengths)
 
     def view(self, texts: Sequence[str], embeddings: FloatArray) -> PromptView:
         """What the policy sees of prompts, embeddings (n, d)."""
@@ -132,15 +151,20 @@ class Decider:
         """(n, O) probability of each option for each prompt."""
         return self.fitted.weights(self.view(texts, embeddings))
 
-    def assess(self, text: str, embedding: FloatArray, prompt_tokens: int | None = None) -> Assessment:
+    def assess(
+        self, text: str, embedding: FloatArray, prompt_tokens: float | None = None, max_tokens: int | None = None
+    ) -> Assessment:
         """One prompt, with the numbers that explain its weights.
 
         Args:
             text: The last user turn.
             embedding: (d,) of unit length.
             prompt_tokens: Tokens to be read, history included, where they are known: reading them is priced in.
+            max_tokens: Most tokens the answer may have, where the request says so: no more are priced in.
         """
         view = self.view([text], np.asarray(embedding, dtype=np.float64)[None, :])
+        if max_tokens is not None:
+            view = self._with_cap(view, text, max_tokens)
         if prompt_tokens is not None:
             view = self._with_history(view, text, prompt_tokens)
         q, energy, duration = expected_of(view, self.estimates)
@@ -158,7 +182,80 @@ class Decider:
             no_brevity=bool(view.no_brevity[0]),
         )
 
-    def _with_history(self, view: PromptView, text: str, prompt_tokens: int) -> PromptView:
+    def among(self, allowed: Sequence[bool], assessment: Assessment) -> FloatArray | None:
+        """(O,) weights among allowed options under the plan's own terms; None where there is nothing to go by.
+
+        The program is solved anew over these options alone: the floor is kept at the least grams where they reach it,
+        else they give the most quality they can. Leaving out the others' share of the plan instead would miss the floor
+        on either side, since what is left was chosen to go with them. Each set of options is solved once and kept; the
+        first time takes as long as a plan, so ask from a thread.
+        """
+        mask = np.asarray(allowed, dtype=np.bool_)
+        if not mask.any():
+            return None
+        options, estimates = self.options, self.estimates
+        plain = mask & np.array([option.directive == NO_DIRECTIVE for option in options])
+        if assessment.unfamiliar:
+            # Nothing measured is like it: the reference if it may answer, else what is best on the whole.
+            only = plain if plain.any() else mask
+            mean = np.where(only, np.nan_to_num(pooled(estimates.w, estimates.q), nan=-1.0), -np.inf)
+            best = estimates.reference if mask[estimates.reference] else int(np.argmax(mean))
+            return np.asarray(np.eye(len(options))[best])
+        policy = self._restricted(mask)
+        if policy is None:
+            return None
+        view = PromptView(
+            p=assessment.p[None, :],
+            neighbour_index=np.zeros((1, 0), dtype=np.int64),
+            neighbour_distance=np.zeros((1, 0)),
+            unfamiliar=np.zeros(1, dtype=np.bool_),
+            no_brevity=np.array([assessment.no_brevity and bool(plain.any())]),
+            q=assessment.q[None, :],
+            energy_j=assessment.energy_j[None, :],
+            duration_s=assessment.duration_s[None, :],
+        )
+        weights = np.where(mask, policy.weights(view)[0], 0.0)
+        total = float(weights.sum())
+        return weights / total if total > 0 else None
+
+    def _restricted(self, mask: NDArray[np.bool_]) -> Policy | None:
+        """The policy fitted on allowed options alone; None where it has no program, or there is no solution."""
+        key = mask.tobytes()
+        if key not in self._pinned:
+            # `joint` measures everything against the reference's own answers, so it needs it as a column.
+            name = self.policy if mask[self.estimates.reference] else "category-lp"
+            self._pinned[key] = None
+            if self.policy in _SOLVED_ANEW:
+                try:
+                    self._pinned[key] = make_policy(name).fit(
+                        self.estimator.known, self.estimates, replace(self.terms, closed=~mask)
+                    )
+                except PolicyError as error:
+                    logger.info("no program for a pin: %s", error)
+        return self._pinned[key]
+
+    def _with_cap(self, view: PromptView, text: str, max_tokens: int) -> PromptView:
+        """An answer cut at ``max_tokens``: what the expected length takes, times the ratio of the fitted lines."""
+        if self.output_tokens is None:
+            return view
+        known = np.isfinite(self.output_tokens)
+        mass = view.p @ known  # (n, O)
+        expected = view.p @ np.nan_to_num(self.output_tokens) / np.where(mass > 0, mass, np.nan)
+        cut = np.minimum(expected, float(max_tokens))
+        own = np.array([[self.lengths.overhead_tokens + self.lengths.tokens_per_character * len(text)]])
+        _, energy, duration = expected_of(view, self.estimates)
+
+        def ratio(line: Line) -> FloatArray:
+            whole, part = line.predict(own, expected), line.predict(own, cut)
+            return np.where((whole > 0) & np.isfinite(part), part / np.where(whole > 0, whole, 1.0), 1.0)
+
+        return replace(
+            view,
+            energy_j=energy * ratio(self.lengths.energy),
+            duration_s=duration * ratio(self.lengths.duration),
+        )
+
+    def _with_history(self, view: PromptView, text: str, prompt_tokens: float) -> PromptView:
         """Add what reading the tokens beyond the text itself takes."""
         extra = self.lengths.extra_tokens(text, prompt_tokens)
         _, energy, duration = expected_of(view, self.estimates)
@@ -193,12 +290,36 @@ def fit_decider(
         ConfigError: If there is no policy of that name.
     """
     make_policy(policy)  # a wrong name is told before the work
-    return _decide(
+    return decide(
         fit_estimator(known, reference=reference, traffic=traffic, seed=seed), terms, policy, Lengths.fit(known)
     )
 
 
-def _decide(estimator: Estimator, terms: Terms, policy: str, lengths: Lengths) -> Decider:
-    grams = grams_of(estimator.estimates, terms)
-    fitted = make_policy(policy).fit(estimator.known, estimator.estimates, terms)
-    return Decider(estimator, fitted, terms, lengths, grams.with_embodied)
+def weighted(estimator: Estimator, traffic: FloatArray | None) -> Estimator:
+    """The same estimates for other shares (C,) of the categories; None leaves them as they are."""
+    if traffic is None:
+        return estimator
+    shares = np.asarray(traffic, dtype=np.float64)
+    return replace(estimator, estimates=replace(estimator.estimates, w=shares / shares.sum()))
+
+
+def decide(estimator: Estimator, terms: Terms, policy: str, lengths: Lengths) -> Decider:
+    """Fit a policy on estimates that are there already.
+
+    Raises:
+        PolicyError: If no decision can be computed.
+        ConfigError: If there is no policy of that name.
+    """
+    estimates, known = estimator.estimates, estimator.known
+    grams = grams_of(estimates, terms)
+    fitted = make_policy(policy).fit(known, estimates, terms)
+    plan = fitted.plan
+    return Decider(
+        estimator,
+        fitted,
+        terms,
+        lengths,
+        grams.with_embodied,
+        rows=() if plan is None else rows_of_plan(plan, estimates, terms),
+        output_tokens=expected_output_tokens(known, rows_of(known, estimates).p),
+    )

@@ -6,9 +6,9 @@
     minimise    sum_c w_c sum_o (g r + (g + load_g) v)[c, o]
     subject to  sum_o (r + v)[c, o] = 1                                   for every c
                 sum_c w_c sum_o q[c, o] (r + v)[c, o] >= floor            and likewise per category
-                latency, capacity per site and budget                     as in the program, visits load_s (load_g) dearer
+                latency, capacity per site and budget                     as in the program, visits with their load
                 r[c, o] <= y_m,  v[c, o] <= u_m                           summed over the cells of m
-                sum_m' bytes_m' y_m' + bytes_m u_m <= memory              for every m at the site: one visitor at a time
+                sum_m' bytes_m' y_m' + bytes_m u_m <= memory              for every m of a site: one visitor at a time
 
 Every visit is charged a whole load. That is too much where prompts for the same visitor come one after another, and
 errs on the side of models that stay. The reference stays or may visit whatever it costs, since prompts that the plan

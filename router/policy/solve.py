@@ -1,5 +1,6 @@
-"""The one door to SciPy's HiGHS: a :class:`Program` goes in, a :class:`Solution` comes out. Mixed-integer programs go
-through :func:`solve_mixed`.
+"""The one door to SciPy's HiGHS: a :class:`Program` goes in, a :class:`Solution` comes out.
+
+Mixed-integer programs go through :func:`solve_mixed`.
 
 What yields when not everything can be had, in this order and never silently:
 

@@ -1,4 +1,4 @@
-"""Streams of lines, parsed as their bytes come in: server-sent events and newline-delimited JSON.
+"""Server-sent events, parsed as their bytes come in.
 
 The bytes may be cut anywhere, inside a character or a line end too. Lines are decoded whole, so a character never
 is. Server-sent events follow the WHATWG standard but for their end: an event that the stream ends without a blank
@@ -17,7 +17,6 @@ from router.domain.errors import BackendProtocolError
 DONE = "[DONE]"
 LONGEST_LINE_BYTES = 64 << 20  # a server that never ends its line must not fill the memory
 SSE_LINE_END = re.compile(rb"\r\n|\n|\r")
-NDJSON_LINE_END = re.compile(rb"\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,8 @@ class SseEvent:
 class LineSplitter:
     """Cuts a stream of bytes into lines without their ends."""
 
-    def __init__(self, line_end: re.Pattern[bytes]) -> None:
-        """Take what ends a line."""
-        self._line_end = line_end
+    def __init__(self) -> None:
+        """Begin a stream."""
         self._rest = bytearray()
         self._after_cr = False
 
@@ -52,9 +50,9 @@ class LineSplitter:
         if self._after_cr and chunk:
             chunk = chunk.removeprefix(b"\n")  # the second half of a CRLF cut in two
             self._after_cr = False
-        if self._line_end is SSE_LINE_END and chunk.endswith(b"\r"):
+        if chunk.endswith(b"\r"):
             self._after_cr = True
-        first, *others = self._line_end.split(chunk)
+        first, *others = SSE_LINE_END.split(chunk)
         self._rest += first
         if len(self._rest) > LONGEST_LINE_BYTES:
             raise BackendProtocolError(f"a line of the answer is longer than {LONGEST_LINE_BYTES:,} bytes")
@@ -75,7 +73,7 @@ class SseParser:
 
     def __init__(self) -> None:
         """Begin a stream."""
-        self._lines = LineSplitter(SSE_LINE_END)
+        self._lines = LineSplitter()
         self._at_start = True
         self._data: list[str] = []
         self._event = ""
@@ -109,30 +107,6 @@ class SseParser:
             self._data.append(value)
         elif name == "event":
             self._event = value
-
-
-class NdjsonParser:
-    """JSON values, one a line, from chunks of bytes; empty lines are passed over."""
-
-    def __init__(self) -> None:
-        """Begin a stream."""
-        self._lines = LineSplitter(NDJSON_LINE_END)
-
-    def feed(self, chunk: bytes) -> list[Any]:
-        """The values that this chunk completes.
-
-        Raises:
-            BackendProtocolError: If a line is not JSON.
-        """
-        return [parse_json(line) for line in self._lines.feed(chunk) if line.strip()]
-
-    def finish(self) -> list[Any]:
-        """The last value, where the stream does not end with a line end.
-
-        Raises:
-            BackendProtocolError: If it is not JSON, as when the stream was cut off.
-        """
-        return [parse_json(line) for line in self._lines.finish() if line.strip()]
 
 
 def parse_json(text: bytes | str) -> Any:

@@ -11,11 +11,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
-import httpx
 import ollama
 from pydantic import ValidationError
 
-from router.backends.http_errors import Exchange, Peer, name, refused, trusts_environment, unreachable
+from router.backends.http import Exchange, Peer, name, patience, refused, trusts_environment, unreachable
 from router.backends.means import Mean
 from router.backends.ollama_messages import format_of, openai_tool_calls, options_of, to_ollama
 from router.domain.chat import Delta, Finish, FinishReason, Generation, Usage
@@ -57,7 +56,7 @@ class OllamaBackend:
         self._options = dict(options or {})
         self._client = ollama.AsyncClient(
             host=url,
-            timeout=httpx.Timeout(silence_s, connect=connect_s),
+            timeout=patience(connect_s, silence_s),
             headers={"authorization": f"Bearer {api_key}"} if api_key else None,
             trust_env=trusts_environment(url),
         )

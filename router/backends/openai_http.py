@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import httpx
-
-from router.backends.http_errors import Exchange, Peer, refused, trusts_environment
+from router.backends.http import Exchange, Peer, Response, open_client, refused
 from router.backends.lines import SseEvent, SseParser, parse_json
 from router.backends.openai_chunks import ChunkReader, error_text, to_openai
 from router.domain.chat import Delta, Finish, Generation
@@ -43,12 +41,7 @@ class OpenAIBackend:
         base = url.rstrip("/").removesuffix("/v1")
         self._peer = Peer("the OpenAI-compatible server", base)
         self._base = f"{base}/v1"
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(silence_s, connect=connect_s),
-            headers={"authorization": f"Bearer {api_key}"} if api_key else None,
-            trust_env=trusts_environment(base),
-            limits=httpx.Limits(max_connections=None),
-        )
+        self._client = open_client(base, api_key=api_key, connect_s=connect_s, silence_s=silence_s)
 
     async def stream(self, generation: Generation) -> AsyncGenerator[Delta | Finish, None]:
         """Chat; see :meth:`router.domain.ports.Backend.stream`."""
@@ -92,13 +85,13 @@ class OpenAIBackend:
         """Close its connections, which stops what still runs."""
         await self._client.aclose()
 
-    async def _check(self, response: httpx.Response, model: str) -> None:
+    async def _check(self, response: Response, model: str) -> None:
         if response.is_success:
             return
         await response.aread()
         raise self._refusal(response, model)
 
-    def _refusal(self, response: httpx.Response, model: str) -> BackendError | RequestError:
+    def _refusal(self, response: Response, model: str) -> BackendError | RequestError:
         try:
             body = parse_json(response.content)
         except BackendProtocolError:

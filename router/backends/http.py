@@ -1,4 +1,4 @@
-"""What goes wrong between us and an engine over HTTP, said in the project's own errors."""
+"""Engines over HTTP: the only file here that knows httpx. What goes wrong is said in the project's own errors."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from router.domain.errors import (
     ModelMissingError,
     RequestError,
 )
+
+Response = httpx.Response
 
 OVERLOADED = (408, 425, 429)
 LONGEST_DETAIL = 500
@@ -77,6 +79,21 @@ class Exchange:
         if isinstance(error, httpx.DecodingError | httpx.TooManyRedirects):
             return BackendProtocolError(f"{peer} answered nonsense: {name(error)}")
         return BackendUnavailableError(f"{peer} closed the connection before it answered: {name(error)}")
+
+
+def patience(connect_s: float, silence_s: float) -> httpx.Timeout:
+    """How long to wait for a connection, and without a byte."""
+    return httpx.Timeout(silence_s, connect=connect_s)
+
+
+def open_client(url: str, *, api_key: str | None, connect_s: float, silence_s: float) -> httpx.AsyncClient:
+    """Connections to an engine, as many as it is asked for; nothing is sent yet."""
+    return httpx.AsyncClient(
+        timeout=patience(connect_s, silence_s),
+        headers={"authorization": f"Bearer {api_key}"} if api_key else None,
+        trust_env=trusts_environment(url),
+        limits=httpx.Limits(max_connections=None),
+    )
 
 
 def name(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 import router
-from router.api import embeddings, errors, metrics, ollama, openai, routing
+from router.api import documents, embeddings, errors, metrics, ollama, openai, routing
 from router.api.auth import KeyGuard
 from router.api.limits import BodyLimit, HostGuard, RateLimit
 from router.api.residents import Residents
@@ -74,6 +74,7 @@ def create_app(
     app.include_router(routing.build(service))
     app.include_router(metrics.build(service))
     errors.install(app)
+    documents.install(app, needs_key=access.keys is not None)
     _guard(app, service, access)
     return app
 

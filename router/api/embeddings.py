@@ -10,6 +10,8 @@ import numpy as np
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from router.api import documents
+from router.api.answers_schema import EmbeddingList
 from router.api.bodies import WireRoute
 from router.api.messages import no_null
 from router.domain.errors import RequestError, UnknownModelError
@@ -60,7 +62,11 @@ def build(service: Service) -> APIRouter:
     """The route, bound to a running service."""
     routes = APIRouter(route_class=WireRoute)
 
-    @routes.post("/v1/embeddings", summary="Vectors of the embedder that the router decides by")
+    @routes.post(
+        "/v1/embeddings",
+        summary="Vectors of the embedder that the router decides by",
+        responses=documents.answers(EmbeddingList) | documents.errors("/v1/", 404, 503, body=True),
+    )
     async def embeddings(body: EmbeddingsRequest) -> dict[str, Any]:
         check_model(service, body.model)
         texts = body.texts()

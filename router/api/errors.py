@@ -17,11 +17,13 @@ from router.domain.errors import (
     BackendUnavailableError,
     DeadlineError,
     EmbedError,
+    JournalError,
     MisdirectedError,
     ModelMissingError,
     OverloadedError,
     RequestError,
     RouterError,
+    StoreError,
     TooLargeError,
     UnauthorizedError,
     UnknownModelError,
@@ -44,6 +46,8 @@ _STATUS: tuple[tuple[type[RouterError], int], ...] = (
     (BackendUnavailableError, 503),
     (BackendError, 502),
     (EmbedError, 503),
+    (JournalError, 503),
+    (StoreError, 503),
 )
 
 
@@ -115,9 +119,11 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         error.status_code, str(error.detail)
     )
     code = {404: "not_found", 405: "method_not_allowed", 413: TooLargeError.code}.get(error.status_code, "http_error")
-    return _response(
+    response = _response(
         request, error.status_code, error_body(message, code=code, status=error.status_code), retryable=False
     )
+    response.headers.update(error.headers or {})  # which methods are allowed, for one
+    return response
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -10,6 +10,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from router.api import answers_schema as shapes
+from router.api import documents
 from router.service.metrics import OVERHEAD_BOUNDS_S, Labels, Metrics
 from router.service.stats import totals
 from router.service.wiring import Service
@@ -44,11 +46,20 @@ def build(service: Service) -> APIRouter:
     """The routes, bound to a running service."""
     routes = APIRouter()
 
-    @routes.get("/metrics", summary="Figures since the start, for Prometheus", response_class=Response)
+    @routes.get(
+        "/metrics",
+        summary="Figures since the start, for Prometheus",
+        response_class=Response,
+        responses=documents.answers(text=CONTENT_TYPE) | documents.errors("/metrics"),
+    )
     async def metrics() -> Response:
         return Response(exposition(service), media_type=CONTENT_TYPE)
 
-    @routes.get("/v1/stats", summary="Totals of the journal; `since` is in Unix seconds")
+    @routes.get(
+        "/v1/stats",
+        summary="Totals of the journal; `since` is in Unix seconds",
+        responses=documents.answers(shapes.StatsAnswer) | documents.errors("/v1/", 400, 503),
+    )
     async def stats(since: float = Query(default=0.0, ge=0, allow_inf_nan=False)) -> dict[str, Any]:
         found = await asyncio.to_thread(lambda: totals(service.journal.turns(since=since)))
         return {

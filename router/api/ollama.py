@@ -13,14 +13,15 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 import router
-from router.api import embeddings
+from router.api import answers_schema as shapes
+from router.api import documents, embeddings
 from router.api.bodies import AnyContentTypeRoute
 from router.api.errors import ollama_error_body
-from router.api.headers import carbon_headers, decision_headers
+from router.api.headers import carbon_headers, decision_headers, with_conversation
 from router.api.ollama_models import running_json, show_json, tags_json
 from router.api.ollama_schema import (
-    ChatRequest,
     GenerateRequest,
+    OllamaChatRequest,
     finish_json,
     full_name,
     logprobs_field,
@@ -65,7 +66,7 @@ class EmbedRequest(BaseModel):
     dimensions: int | None = Field(default=None, ge=1)
 
 
-class EmbeddingsRequest(BaseModel):
+class OlderEmbedRequest(BaseModel):
     """Body of ``POST /api/embeddings``, the older form for one text."""
 
     model_config = ConfigDict(extra="ignore")
@@ -79,23 +80,43 @@ def build(service: Service, residents: Residents) -> APIRouter:
     routes = APIRouter(route_class=AnyContentTypeRoute)
     since_s = time.time()
 
-    @routes.api_route("/", methods=["GET", "HEAD"], response_class=PlainTextResponse, summary="Is anybody there?")
-    async def root() -> str:
-        return "carbon-router is running"
+    @routes.head("/", include_in_schema=False)
+    @routes.get(
+        "/",
+        response_class=Response,  # its errors are JSON all the same
+        summary="Is anybody there?",
+        responses=documents.answers(text="text/plain") | documents.errors("/"),
+    )
+    async def root() -> Response:
+        return PlainTextResponse("carbon-router is running")
 
-    @routes.post("/api/chat", summary="Answer a chat, as Ollama does")
-    async def chat(body: ChatRequest, request: Request) -> Response:
+    @routes.post(
+        "/api/chat",
+        summary="Answer a chat, as Ollama does",
+        responses=documents.answers(shapes.OllamaChatAnswer, stream=NDJSON)
+        | documents.errors("/api/", 403, 404, *documents.ENGINE, body=True),
+    )
+    async def chat(body: OllamaChatRequest, request: Request) -> Response:
         if body.is_load:
             return _load(service, body, {"message": {"role": "assistant", "content": ""}})
         return await _answer(service, residents, body, request, _chat_voice)
 
-    @routes.post("/api/generate", summary="Answer a prompt, as Ollama does")
+    @routes.post(
+        "/api/generate",
+        summary="Answer a prompt, as Ollama does",
+        responses=documents.answers(shapes.OllamaGenerateAnswer, stream=NDJSON)
+        | documents.errors("/api/", 403, 404, *documents.ENGINE, body=True),
+    )
     async def generate(body: GenerateRequest, request: Request) -> Response:
         if body.is_load:
             return _load(service, body, {"response": ""})
         return await _answer(service, residents, body, request, _generate_voice)
 
-    @routes.post("/api/embed", summary="Vectors of the embedder that the router decides by")
+    @routes.post(
+        "/api/embed",
+        summary="Vectors of the embedder that the router decides by",
+        responses=documents.answers(shapes.OllamaEmbedAnswer) | documents.errors("/api/", 404, 503, body=True),
+    )
     async def embed(body: EmbedRequest) -> dict[str, Any]:
         started_s = time.perf_counter()
         embeddings.check_model(service, body.model)
@@ -111,28 +132,48 @@ def build(service: Service, residents: Residents) -> APIRouter:
         took_ns = ns_from_seconds(time.perf_counter() - started_s)
         return {"model": service.embedder.name, "embeddings": vectors, "total_duration": took_ns}
 
-    @routes.post("/api/embeddings", summary="The vector of one text, in Ollama's older form")
-    async def embed_one(body: EmbeddingsRequest) -> dict[str, Any]:
+    @routes.post(
+        "/api/embeddings",
+        summary="The vector of one text, in Ollama's older form",
+        responses=documents.answers(shapes.OllamaEmbeddingAnswer) | documents.errors("/api/", 404, 503, body=True),
+    )
+    async def embed_one(body: OlderEmbedRequest) -> dict[str, Any]:
         embeddings.check_model(service, body.model)
         vectors = (await embeddings.embed(service, [body.prompt])).tolist() if body.prompt else [[]]
         return {"embedding": vectors[0]}
 
-    @routes.post("/api/show", summary="What is known of a model")
+    @routes.post(
+        "/api/show",
+        summary="What is known of a model",
+        responses=documents.answers(shapes.OllamaShown) | documents.errors("/api/", 404, body=True),
+    )
     async def show(body: ShowRequest) -> dict[str, Any]:
         name = body.model or body.name
         if not name:
             raise RequestError("`model` is missing", param="model", hint="name one of /api/tags")
         return show_json(service, plain_name(name), since_s)
 
-    @routes.get("/api/tags", summary="Models that can be asked for; `auto` routes")
+    @routes.get(
+        "/api/tags",
+        summary="Models that can be asked for; `auto` routes",
+        responses=documents.answers(shapes.OllamaTags) | documents.errors("/api/"),
+    )
     async def tags() -> dict[str, Any]:
         return tags_json(service, names(service), since_s)
 
-    @routes.get("/api/ps", summary="Models that answered lately")
+    @routes.get(
+        "/api/ps",
+        summary="Models that answered lately",
+        responses=documents.answers(shapes.OllamaRunning) | documents.errors("/api/"),
+    )
     async def running() -> dict[str, Any]:
         return running_json(service, residents.now())
 
-    @routes.get("/api/version", summary="The Ollama whose API this is, and the router's own version")
+    @routes.get(
+        "/api/version",
+        summary="The Ollama whose API this is, and the router's own version",
+        responses=documents.answers(shapes.OllamaVersion) | documents.errors("/api/"),
+    )
     async def version() -> dict[str, str]:
         return {"version": API_VERSION, "carbon_router": router.__version__}
 
@@ -154,7 +195,7 @@ def _refused(message: str) -> JSONResponse:
     return JSONResponse(ollama_error_body(message), status_code=403, headers={"x-should-retry": "false"})
 
 
-def _load(service: Service, body: ChatRequest | GenerateRequest, silence: dict[str, Any]) -> Response:
+def _load(service: Service, body: OllamaChatRequest | GenerateRequest, silence: dict[str, Any]) -> Response:
     """The answer to no prompt: the model exists, and its engine loads it when it is first needed."""
     resolve(plain_name(body.model), service.planner.current.catalogue, body.directive)
     if body.unloads:
@@ -179,9 +220,9 @@ def _generate_voice(text: str, whole: Whole | Delta) -> dict[str, Any]:
 
 
 async def _answer(
-    service: Service, residents: Residents, body: ChatRequest | GenerateRequest, request: Request, voice: Voice
+    service: Service, residents: Residents, body: OllamaChatRequest | GenerateRequest, request: Request, voice: Voice
 ) -> Response:
-    events = residents.noted(answers(service.runner, body.ask()))
+    events = residents.noted(answers(service.runner, with_conversation(body.ask(), request.headers)))
     if body.streams:
         started = await unless_gone(request, first(events))
         if started is None:
@@ -208,7 +249,7 @@ async def _answer(
 
 
 async def _ndjson(
-    events: Events, started: Started, body: ChatRequest | GenerateRequest, voice: Voice
+    events: Events, started: Started, body: OllamaChatRequest | GenerateRequest, voice: Voice
 ) -> AsyncGenerator[str, None]:
     """A line a piece of text, one with the tool calls if there are any, and the last with counts and carbon."""
 

@@ -64,7 +64,7 @@ class Options(BaseModel):
         return {**shared, "options": own} if own else shared
 
 
-class WireMessage(wire_messages.WireBase):
+class OllamaWireMessage(wire_messages.WireBase):
     """A message as Ollama's clients send it."""
 
     content: str | None = None
@@ -114,10 +114,10 @@ class _Request(BaseModel):
         )
 
 
-class ChatRequest(_Request):
+class OllamaChatRequest(_Request):
     """Body of ``POST /api/chat``."""
 
-    messages: list[WireMessage] | None = None
+    messages: list[OllamaWireMessage] | None = None
     tools: list[dict[str, Any]] | None = None
 
     @property

@@ -11,9 +11,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from router.api import answers_schema as shapes
+from router.api import documents
 from router.api.bodies import WireRoute
 from router.api.errors import body_of
-from router.api.headers import carbon_headers, decision_headers
+from router.api.headers import carbon_headers, decision_headers, with_conversation
 from router.api.openai_schema import ChatRequest, carbon_json, completion_json, logprobs_json, usage_json
 from router.api.residents import Residents
 from router.api.streams import (
@@ -40,9 +42,14 @@ def build(service: Service, residents: Residents) -> APIRouter:
     """The routes, bound to a running service; what answers is noted among the residents."""
     routes = APIRouter(route_class=WireRoute)
 
-    @routes.post("/v1/chat/completions", summary="Answer a chat with the least carbon at the stated accuracy")
+    @routes.post(
+        "/v1/chat/completions",
+        summary="Answer a chat with the least carbon at the stated accuracy",
+        responses=documents.answers(shapes.ChatCompletion, stream="text/event-stream")
+        | documents.errors("/v1/", 404, *documents.ENGINE, body=True),
+    )
     async def chat(body: ChatRequest, request: Request) -> Response:
-        events = residents.noted(answers(service.runner, body.ask(), body.choices))
+        events = residents.noted(answers(service.runner, with_conversation(body.ask(), request.headers), body.choices))
         if body.stream:
             started = await unless_gone(request, first(events))
             if started is None:
@@ -60,11 +67,19 @@ def build(service: Service, residents: Residents) -> APIRouter:
         headers = decision_headers(started.option, started.decision) | carbon_headers(carbon)
         return JSONResponse(completion_json(wholes, wants_logprobs=bool(body.logprobs)), headers=headers)
 
-    @routes.get("/v1/models", summary="Models that can be asked for; `auto` routes")
+    @routes.get(
+        "/v1/models",
+        summary="Models that can be asked for; `auto` routes",
+        responses=documents.answers(shapes.ModelList) | documents.errors("/v1/"),
+    )
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [_model(service, name) for name in names(service)]}
 
-    @routes.get("/v1/models/{name:path}", summary="One model")
+    @routes.get(
+        "/v1/models/{name:path}",
+        summary="One model",
+        responses=documents.answers(shapes.ModelEntry) | documents.errors("/v1/", 404),
+    )
     async def model(name: str) -> dict[str, Any]:
         catalogue = service.planner.current.catalogue
         if name not in names(service):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
+from router.api import answers_schema as shapes
+from router.api import documents
 from router.api.bodies import WireRoute
 from router.api.explain import decision_json, plan_json
+from router.api.headers import with_conversation
 from router.api.openai_schema import ChatRequest
 from router.domain.chat import Message
 from router.domain.errors import RequestError
@@ -50,20 +53,39 @@ def build(service: Service) -> APIRouter:
     """The routes, bound to a running service."""
     routes = APIRouter(route_class=WireRoute)
 
-    @routes.post("/v1/route", summary="Dry run: which option would answer, and why")
-    async def route(body: RouteRequest) -> dict[str, Any]:
-        choice = await service.chooser.choose(body.ask(), dry_run=True)
+    @routes.post(
+        "/v1/route",
+        summary="Dry run: which option would answer, and why",
+        responses=documents.answers(shapes.RouteAnswer) | documents.errors("/v1/", 404, 503, body=True),
+    )
+    async def route(body: RouteRequest, request: Request) -> dict[str, Any]:
+        ask = with_conversation(body.ask(), request.headers)
+        choice = await service.chooser.choose(ask, dry_run=True)
         return decision_json(choice.decision)
 
-    @routes.get("/v1/plan", summary="The current plan: shares per category, grams, quality, and its price")
+    @routes.get(
+        "/v1/plan",
+        summary="The current plan: shares per category, grams, quality, and its price",
+        responses=documents.answers(shapes.PlanAnswer) | documents.errors("/v1/"),
+    )
     async def plan() -> dict[str, Any]:
         return plan_json(service.planner.current)
 
-    @routes.get("/healthz", summary="The process lives")
+    @routes.get(
+        "/healthz",
+        summary="The process lives",
+        responses=documents.answers(shapes.Health) | documents.errors("/healthz"),
+    )
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @routes.get("/readyz", summary="Requests can be answered; says what is missing where they cannot")
+    @routes.get(
+        "/readyz",
+        summary="Requests can be answered; says what is missing where they cannot",
+        responses=documents.answers(shapes.Readiness)
+        | {503: {"description": "not yet", "model": shapes.Readiness}}
+        | documents.errors("/readyz"),
+    )
     async def readyz() -> JSONResponse:
         checks = service.readiness()
         ready = checks["engine"]["ok"]

@@ -14,7 +14,7 @@ from router.cli.models import pull_with_progress
 from router.config.keys import KeyFile
 from router.config.settings import load_settings
 from router.domain.errors import ConfigError
-from router.service.provision import BackgroundPull, missing
+from router.service.provision import Provisioner, missing
 
 logger = logging.getLogger(__name__)
 
@@ -56,15 +56,17 @@ def serve(
     embedded = [m for m in catalogue.models.values() if m.weights is not None]
     if absent and len(absent) == len(embedded):
         # Nothing could answer yet: the smallest model first, the rest while serving.
-        pull_with_progress([absent.pop(0).model], settings.cache_dir)
-    service = build(settings, catalogue, tracing=tracing)
+        pull_with_progress([absent[0].model], settings.cache_dir)
+    provisioner = Provisioner(settings.cache_dir) if fetch else None
+    service = build(settings, catalogue, tracing=tracing, provisioner=provisioner)
     address = f"http://{'localhost' if settings.host == '::1' else settings.host}:{settings.port}"
 
     def ready() -> None:
         say(f"carbon-router answers at {address}/v1 (model `auto` routes); {address}/docs lists every call")
         for line in service.banner():
             say(f"  {line}")
-        BackgroundPull(absent, settings.cache_dir, lambda text: say(f"  {text}")).start()
+        if provisioner is not None:
+            provisioner.ensure(catalogue)
 
     access = Access(
         keys=None if is_local and not settings.require_keys else keys,

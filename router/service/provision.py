@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
-from router.backends.weights import OnProgress, cached_path, fetch, silent
+from router.backends.weights import OnProgress, Progress, cached_path, fetch, silent
 from router.domain.catalogue import Catalogue, Model
 from router.domain.errors import WeightsError
+
+logger = logging.getLogger(__name__)
+
+Pull = Callable[[Model, Path, OnProgress], Path]
+_STAGES = {"waiting": "another process fetches it", "download": "fetched", "join": "unpacked and verified", "done": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +61,81 @@ def pull(model: Model, cache_dir: Path, on_progress: OnProgress = silent) -> Pat
     return fetch(model.name, model.weights, cache_dir, on_progress)
 
 
-class BackgroundPull:
-    """Fetches what is missing while the server already answers with what is there."""
+class Provisioner:
+    """Fetches what is missing while the server answers with what is there: at its start, and after each reload.
 
-    def __init__(self, absent: Iterable[Missing], cache_dir: Path, report: Callable[[str], None]) -> None:
-        """Take what to fetch, and whom to tell in a sentence."""
-        self._absent = list(absent)
+    One thread, one fetch at a time, smallest first. What fails is told and left until the federation changes again;
+    nothing here ends the service.
+    """
+
+    def __init__(
+        self, cache_dir: Path, *, pull: Pull = pull, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take where weights are kept; nothing runs yet.
+
+        Args:
+            cache_dir: The cache.
+            pull: How one model's weights are fetched.
+            every_s: Seconds between two lines of progress.
+            clock: Seconds.
+        """
         self._cache_dir = cache_dir
-        self._report = report
-        self._thread = threading.Thread(target=self._run, name="weights", daemon=True)
+        self._pull = pull
+        self._every_s = every_s
+        self._clock = clock
+        self._wanted: SimpleQueue[Catalogue | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Begin; the thread ends with the process, and an unfinished fetch goes on at the next start."""
-        if self._absent:
+    def ensure(self, catalogue: Catalogue) -> None:
+        """Fetch what this federation lacks, in the background; an unfinished fetch goes on at the next start."""
+        self._wanted.put(catalogue)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="weights", daemon=True)
             self._thread.start()
 
+    def close(self) -> None:
+        """Begin no further fetch; the one under way ends with the process."""
+        self._wanted.put(None)
+
     def _run(self) -> None:
-        for item in self._absent:
-            size = "" if item.bytes is None else f" ({item.bytes / 1e6:.0f} MB)"
-            self._report(f"fetching the weights of {item.model.name}{size} in the background")
+        while (catalogue := self._wanted.get()) is not None:
+            for item in self._absent(catalogue):
+                if not self._wanted.empty():
+                    break  # models.yaml has changed meanwhile: the newest one says what is still wanted
+                self._fetch(item)
+
+    def _absent(self, catalogue: Catalogue) -> list[Missing]:
+        absent: list[Missing] = []
+        for name in catalogue.models:
             try:
-                pull(item.model, self._cache_dir)
-            except WeightsError as error:
-                self._report(f"{item.model.name}: {error}")
-            else:
-                self._report(f"{item.model.name} is ready; the next plan includes it")
+                absent += missing(catalogue, self._cache_dir, only=[name])
+            except WeightsError as error:  # one entry that says too little must not hold up the others
+                logger.error("the weights of %s are not fetched: %s", name, error)
+        return sorted(absent, key=lambda item: item.bytes or 0)
+
+    def _fetch(self, item: Missing) -> None:
+        name = item.model.name
+        size = "" if item.bytes is None else f" ({item.bytes / 1e6:.0f} MB)"
+        logger.info("fetching the weights of %s%s in the background", name, size)
+        try:
+            self._pull(item.model, self._cache_dir, self._progress())
+        except WeightsError as error:
+            logger.error("the weights of %s could not be fetched, the other models answer: %s", name, error)
+        except Exception:
+            # The edge of a thread: a mistake in one fetch must not end all later ones.
+            logger.exception("the weights of %s could not be fetched, the other models answer", name)
+        else:
+            logger.info("%s is ready; the next plan includes it", name)
+
+    def _progress(self) -> OnProgress:
+        told_at = self._clock()
+
+        def tell(step: Progress) -> None:
+            nonlocal told_at
+            if step.stage == "done" or self._clock() - told_at < self._every_s:
+                return
+            told_at = self._clock()
+            share = f"{step.done_bytes / step.total_bytes:.0%}" if step.total_bytes else f"{step.done_bytes} bytes"
+            logger.info("%s: %s, %s", step.model, _STAGES[step.stage], share)
+
+        return tell

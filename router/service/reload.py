@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 Load = Callable[[Path], Catalogue]
 BuildEngine = Callable[[Site, Catalogue], Engine]
 BuildSource = Callable[[Site], IntensitySource]
+OnChange = Callable[[Catalogue], None]
 _Signature = tuple[int, int, int] | None
 
 
@@ -36,9 +37,26 @@ class Reloaded:
 class Reloader:
     """Looks at the file and builds what a change needs; what has not changed is kept, loaded models included."""
 
-    def __init__(self, file: Path, load: Load, build_engine: BuildEngine, build_source: BuildSource) -> None:
-        """Take the file and how to build; its state now counts as read."""
+    def __init__(
+        self,
+        file: Path,
+        load: Load,
+        build_engine: BuildEngine,
+        build_source: BuildSource,
+        *,
+        on_change: OnChange | None = None,
+    ) -> None:
+        """Take the file and how to build; its state now counts as read.
+
+        Args:
+            file: models.yaml.
+            load: Reads it.
+            build_engine: Makes the engine of a site.
+            build_source: Makes the intensity source of a site.
+            on_change: Told of every federation that is taken over, such as to fetch what it lacks.
+        """
         self._file = file
+        self._on_change = on_change
         self._load = load
         self._build_engine = build_engine
         self._build_source = build_source
@@ -61,6 +79,8 @@ class Reloader:
             return None
         self.trouble = None
         logger.info("%s has been read again", self._file)
+        if self._on_change is not None:
+            self._on_change(reloaded.catalogue)
         return reloaded
 
     def _build(

@@ -34,6 +34,7 @@ from router.service.limits import Limits
 from router.service.metrics import Metrics
 from router.service.otel import Tracing
 from router.service.planner import Planner
+from router.service.provision import Provisioner
 from router.service.reload import Reloader
 from router.service.seed import is_seeded, mark_seeded, shipped_file
 from router.service.steps import Observe
@@ -189,13 +190,20 @@ def assemble(catalogue: Catalogue, parts: Parts) -> Service:
     )
 
 
-def build(settings: Settings, catalogue: Catalogue, *, tracing: Tracing | None = None) -> Service:
+def build(
+    settings: Settings,
+    catalogue: Catalogue,
+    *,
+    tracing: Tracing | None = None,
+    provisioner: Provisioner | None = None,
+) -> Service:
     """The service the settings describe, on real adapters.
 
     Args:
         settings: Of this process.
         catalogue: The federation.
         tracing: Shows turns as traces; closed with the service.
+        provisioner: Fetches the weights of models that a change of models.yaml adds; None fetches none.
 
     Raises:
         RouterError: If the store or the journal cannot be opened.
@@ -211,9 +219,9 @@ def build(settings: Settings, catalogue: Catalogue, *, tracing: Tracing | None =
             journal=SqliteJournal(settings.journal_file),
             sources={name: build_source(site) for name, site in catalogue.sites.items()},
             limits=Limits(queue=settings.queue, deadline_s=settings.deadline_s),
-            reloader=build_reloader(settings, meters),
+            reloader=build_reloader(settings, meters, provisioner),
             observers=(TurnLog(prompts=settings.log_prompts), *([tracing] if tracing else [])),
-            on_close=(tracing.close,) if tracing else (),
+            on_close=tuple(part.close for part in (provisioner, tracing) if part is not None),
         ),
     )
 
@@ -244,7 +252,7 @@ def open_store(settings: Settings, catalogue: Catalogue) -> StoreAndEmbedder:
     return StoreAndEmbedder(store, embedder)
 
 
-def build_reloader(settings: Settings, meters: Mapping[str, Meter]) -> Reloader:
+def build_reloader(settings: Settings, meters: Mapping[str, Meter], provisioner: Provisioner | None) -> Reloader:
     """What watches models.yaml; the meters of sites that stay are used on, since their windows share one device."""
 
     def build_engine(site: Site, catalogue: Catalogue) -> Engine:
@@ -252,7 +260,13 @@ def build_reloader(settings: Settings, meters: Mapping[str, Meter]) -> Reloader:
         meter = local if local is not None and runs_here(site) else build_meters(catalogue)[site.name]
         return Engine(site, build_backend(site, catalogue, settings), meter)
 
-    return Reloader(settings.models_file, read_federation, build_engine, build_source)
+    return Reloader(
+        settings.models_file,
+        read_federation,
+        build_engine,
+        build_source,
+        on_change=None if provisioner is None else provisioner.ensure,
+    )
 
 
 def build_backend(site: Site, catalogue: Catalogue, settings: Settings) -> Backend:

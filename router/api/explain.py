@@ -29,6 +29,8 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "policy": decision.policy,
         "reason": decision.reason,
         "fallback": decision.fallback,
+        "side": decision.side,
+        "conversation": decision.conversation,
         "category": decision.category,
         "category_probability": number(decision.category_probability),
         "probabilities": {name: number(p) for name, p in decision.probabilities},

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from router.domain.catalogue import Option
 from router.domain.decision import Decision
 from router.domain.record import CarbonRecord
+from router.service.ask import Ask
+
+# The router's own, and what Open WebUI sends with ENABLE_FORWARD_USER_INFO_HEADERS.
+_CONVERSATION = ("x-router-conversation", "x-openwebui-chat-id")
+_SIDE = "x-router-side-request"
+
+
+def with_conversation(ask: Ask, headers: Mapping[str, str]) -> Ask:
+    """The request with what its headers say of its conversation, and of whether a person asks.
+
+    Args:
+        ask: From the body.
+        headers: Of the request, names in any case (as Starlette gives them).
+    """
+    said = next((headers[name] for name in _CONVERSATION if headers.get(name)), None)
+    # Two clients that count their conversations from one must not meet in one: the key tells them apart.
+    conversation = None if said is None else f"{headers.get('authorization', '')}\n{said}"
+    return replace(ask, conversation=conversation, side=headers.get(_SIDE))
 
 
 def decision_headers(option: Option, decision: Decision) -> dict[str, str]:

@@ -26,6 +26,7 @@ from router.domain.catalogue import (
 )
 
 AUTO = "auto"
+SIDE_MODEL = "auto-side"
 
 _TOP_KEYS = (
     *("directives", "floor", "slack", "confidence", "policy", "reference", "embedding_model"),
@@ -177,7 +178,7 @@ def _embodied(at: Located) -> Embodied:
 
 
 def _model(name: str, at: Located, sites: Mapping[str, Site]) -> Model:
-    if not name or name != "".join(name.split()) or "@" in name or name == AUTO:
+    if not name or name != "".join(name.split()) or "@" in name or name in (AUTO, SIDE_MODEL):
         raise at.error("a model's name has no spaces and no `@`, and is not `auto`", hint="use its Ollama tag")
     given = {key: entry for key, entry in at.mapping(_MODEL_KEYS).items() if not entry.is_null}
     where = _model_sites(at, given.get("sites"), sites)
@@ -255,12 +256,12 @@ def _tags(at: Located, sites: tuple[str, ...]) -> dict[str, str]:
 def _aliases(at: Located | None, models: Mapping[str, Model], directives: Mapping[str, Directive]) -> dict[str, str]:
     aliases: dict[str, str] = {}
     for name, entry in ({} if at is None else at.mapping()).items():
-        if name in models or name == AUTO:
+        if name in models or name in (AUTO, SIDE_MODEL):
             raise entry.error("is already a model's name", hint="give the alias another name")
         target = _stated(entry)
         base, pinned, directive = target.rpartition("@") if "@" in target else (target, "", "")
-        if base != AUTO and base not in models:
-            known = [AUTO, *models]
+        if base not in (AUTO, SIDE_MODEL, *models):
+            known = [AUTO, SIDE_MODEL, *models]
             raise entry.error(
                 f"unknown model {base!r}" + did_you_mean(base, known), hint=f"models here: {', '.join(known)}"
             )

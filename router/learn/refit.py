@@ -135,6 +135,16 @@ class Decider:
         """
         return decide(weighted(self.estimator, traffic), terms, policy or self.policy, self.lengths)
 
+    def reading_g(self, tokens: float) -> FloatArray:
+        """(O,) grams of reading so many tokens more; 0 where that is not known, as prompts are priced."""
+        read_j = tokens * self.lengths.j_per_prompt_token
+        return price(read_j, tokens * self.lengths.s_per_prompt_token, self.terms, self._with_embodied)
+
+    def typical(self) -> tuple[FloatArray, FloatArray]:
+        """(O,) grams and quality of a prompt of the traffic, NaN where unknown."""
+        table = grams_of(self.estimates, self.terms).table
+        return pooled(self.estimates.w, table), pooled(self.estimates.w, self.estimates.q)
+
     def view(self, texts: Sequence[str], embeddings: FloatArray) -> PromptView:
         """What the policy sees of prompts, embeddings (n, d)."""
         return self.estimator.view(texts, embeddings)

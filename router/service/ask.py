@@ -12,6 +12,8 @@ from router.domain.chat import Message, Sampling
 from router.domain.errors import RequestError, UnknownModelError
 
 AUTO = "auto"
+SIDE_MODEL = "auto-side"
+"""Asks for the cheapest option that is not hopeless: for what a client wants for its own sake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,9 @@ class Ask:
         sampling: Token drawing.
         logprobs: Whether the mean log-probability is wanted.
         extra: Other wire fields for the engine.
+        conversation: What the client calls the conversation, with whose it is; None where it does not say.
+        side: What the client says the request is for, where that is not a person's question; empty where it says
+            that it is one, None where it says nothing.
     """
 
     messages: tuple[Message, ...]
@@ -33,6 +38,8 @@ class Ask:
     sampling: Sampling = field(default_factory=Sampling)
     logprobs: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
+    conversation: str | None = None
+    side: str | None = None
 
     @property
     def fixes_form(self) -> bool:
@@ -50,11 +57,13 @@ class Target:
         model: The only model that may answer, or None.
         directive: The only directive, or None.
         is_plain_for_form: The directive is none because the request prescribes a form, not because a client pinned it.
+        is_side: The name asks for the cheapest option that is not hopeless.
     """
 
     model: str | None = None
     directive: str | None = None
     is_plain_for_form: bool = False
+    is_side: bool = False
 
     def allows(self, option: Option) -> bool:
         """Whether an option may answer."""
@@ -84,13 +93,12 @@ def resolve(name: str, catalogue: Catalogue, directive: str | None = None) -> Ta
         raise RequestError(
             f"unknown directive {pinned!r}", param="directive", hint=f"known are {', '.join(catalogue.directives)}"
         )
-    base = base.removesuffix(":latest") if base.removesuffix(":latest") == AUTO else base
-    if base == AUTO:
-        return Target(None, pinned)
+    if base.removesuffix(":latest") in (AUTO, SIDE_MODEL):
+        return Target(None, pinned, is_side=base.removesuffix(":latest") == SIDE_MODEL)
     for candidate in (base, base.removesuffix(":latest"), f"{base}:latest"):
         if candidate in catalogue.models:
             return Target(candidate, pinned)
-    names = [AUTO, *catalogue.models, *catalogue.aliases]
+    names = [AUTO, SIDE_MODEL, *catalogue.models, *catalogue.aliases]
     close = get_close_matches(base, names, n=1)
     guess = f"did you mean {close[0]!r}? " if close else ""
     raise UnknownModelError(f"no model is called {name!r}", param="model", hint=f"{guess}known are {', '.join(names)}")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from router.domain.catalogue import NO_DIRECTIVE, Option
-from router.domain.chat import last_user_text
 from router.domain.decision import Candidate, Decision, Neighbour
 from router.domain.errors import BackendUnavailableError, EmbedError
 from router.domain.estimates import FloatArray
@@ -20,12 +19,18 @@ from router.domain.ports import Embedder
 from router.learn.refit import Assessment
 from router.policy.draw import Draw
 from router.service.ask import Ask, Target, resolve
+from router.service.context import routing_text
+from router.service.conversation import Conversations, Place, earlier_characters
+from router.service.following import Settled, settle
 from router.service.planner import Planner, Snapshot
+from router.service.side import cheapest_sane, is_plain, side_of
+from router.service.staying import Turn
 from router.service.steps import Steps
 from router.service.worker import Worker
 
 logger = logging.getLogger(__name__)
 _CHARACTERS_PER_TOKEN = 4
+_MOST_LOSS = 0.05  # of quality by staying on a model, where the federation sets no slack
 _PATIENCE_S = 10.0  # embedding and deciding take some 10 ms
 
 
@@ -37,21 +42,26 @@ class Choice:
         decision: The option, and why.
         order: Options to try, the chosen one first.
         snapshot: What the decision rests on.
+        place: Where in a conversation it stands; None for side requests, which are part of none.
     """
 
     decision: Decision
     order: tuple[Option, ...]
     snapshot: Snapshot
+    place: Place | None = None
 
 
 class Chooser:
     """Decides under the planner's current snapshot."""
 
-    def __init__(self, planner: Planner, embedder: Embedder, draw: Draw) -> None:
-        """Take the planner, the embedder the store was built with, and the draw."""
+    def __init__(
+        self, planner: Planner, embedder: Embedder, draw: Draw, conversations: Conversations | None = None
+    ) -> None:
+        """Take the planner, the embedder the store was built with, the draw, and the memory of conversations."""
         self._planner = planner
         self._embedder = embedder
         self._draw = draw
+        self._conversations = conversations or Conversations()
         self._worker = Worker("decide")
 
     def close(self) -> None:
@@ -83,9 +93,14 @@ class Chooser:
             raise BackendUnavailableError(
                 f"no engine can run {ask.model!r} now", hint="run `carbon-router doctor` to see what is missing"
             )
+        kind = side_of(ask, is_side_model=target.is_side)
+        if kind is not None:
+            return self._aside(snapshot, ask, target, allowed, kind)
+        place = self._conversations.find(ask)
         if snapshot.decider is None:
-            return self._without_plan(snapshot, target, allowed, "no measured prompts to decide on")
-        text = last_user_text(ask.messages) or ask.messages[-1].content
+            why = "no measured prompts to decide on"
+            return replace(self._without_plan(snapshot, target, allowed, why), place=place)
+        text = routing_text(ask.messages) or ask.messages[-1].content
         try:
             assessment = await self._worker.run(
                 lambda: self._assess(snapshot, text, _tokens(ask), steps or Steps()), within_s=within_s
@@ -94,12 +109,19 @@ class Chooser:
             # Not its words: a library may have put the prompt into them, and this goes to log and journal.
             why = f"the embedder failed: {type(error.__cause__ or error).__name__}"
             logger.warning("the reference answers, since %s", why)
-            return self._without_plan(snapshot, target, allowed, why)
+            return replace(self._without_plan(snapshot, target, allowed, why), place=place)
         except TimeoutError:
             why = f"the embedder did not answer within {within_s:.3g} s"
             logger.warning("the reference answers, since %s", why)
-            return self._without_plan(snapshot, target, allowed, why)
-        return self._decide(snapshot, assessment, target, allowed, dry_run=dry_run)
+            return replace(self._without_plan(snapshot, target, allowed, why), place=place)
+        earlier_tokens = earlier_characters(ask.messages) // _CHARACTERS_PER_TOKEN
+        choice = self._decide(snapshot, assessment, target, allowed, place, earlier_tokens, dry_run=dry_run)
+        return replace(choice, place=place)
+
+    def answered(self, choice: Choice, option: Option) -> None:
+        """An option has answered, to the end or until its reader left: the conversation goes on with its model."""
+        if choice.place is not None:
+            self._conversations.note(choice.place, option)
 
     def _assess(self, snapshot: Snapshot, text: str, prompt_tokens: int, steps: Steps) -> Assessment:
         assert snapshot.decider is not None
@@ -114,6 +136,8 @@ class Chooser:
         assessment: Assessment,
         target: Target,
         allowed: tuple[Option, ...],
+        place: Place,
+        earlier_tokens: int,
         *,
         dry_run: bool,
     ) -> Choice:
@@ -122,10 +146,23 @@ class Chooser:
         columns = decider.options
         scores = _scores(assessment, decider.price_of_quality_g)  # (O,)
         planned = _plain(assessment.weights, columns) if target.is_plain_for_form else assessment.weights
-        weights = _restrict(planned, [target.allows(option) for option in columns], scores)  # (O,)
+        briefly = target.directive is not None or not assessment.no_brevity
+        may = [target.allows(option) and (briefly or option.directive == NO_DIRECTIVE) for option in columns]
+        weights = _restrict(planned, may, scores)  # (O,)
         if weights is None:
             # The model asked for has not been measured: it answers plainly.
             return self._without_plan(snapshot, target, allowed, None)
+        slack = snapshot.catalogue.slack
+        settled = settle(
+            place,
+            columns,
+            Turn(weights, assessment.g, assessment.q, decider.reading_g(earlier_tokens), np.array(may)),
+            price_g=decider.price_of_quality_g,
+            most_loss=_MOST_LOSS if slack is None else slack,
+            is_model_pinned=target.model is not None,
+            is_unfamiliar=assessment.unfamiliar and target.is_free,
+        )
+        weights = settled.weights
         category_index = int(np.argmax(assessment.p))
         category = decider.categories[category_index]
         best = int(np.argmax(weights))
@@ -151,18 +188,54 @@ class Chooser:
             reference_energy_j=_known(assessment.energy_j[reference]),
             reference_device_s=_known(assessment.duration_s[reference]),
             is_embodied_priced=decider.is_embodied_priced,
-            reason=_reason(columns[index], category, assessment, float(weights[index]), target),
+            reason=_reason(columns[index], category, assessment, float(weights[index]), target, settled),
             fallback="unlike anything measured" if assessment.unfamiliar and target.is_free else None,
+            conversation=settled.outcome,
         )
         spare = tuple(option for option in allowed if option not in ranked and option.directive == NO_DIRECTIVE)
         return Choice(decision, (*ranked, *spare), snapshot)
 
-    def _without_plan(self, snapshot: Snapshot, target: Target, allowed: tuple[Option, ...], why: str | None) -> Choice:
-        """The reference where it may answer, else what was asked for, plainly."""
+    def _aside(self, snapshot: Snapshot, ask: Ask, target: Target, allowed: tuple[Option, ...], kind: str) -> Choice:
+        """What a client asks for its own sake: the cheapest option that is not hopeless; nothing is embedded."""
+        decider = snapshot.decider
+        plain = target.directive is None and is_plain(ask, kind)
+        may = [] if decider is None else [target.allows(option) for option in decider.options]
+        found = None if decider is None else cheapest_sane(decider, may, _tokens(ask), plain=plain)
+        if decider is None or found is None:
+            choice = self._without_plan(snapshot, target, allowed, None, least=True)
+            reason = f"a side request ({kind}): the smallest model answers, nothing being measured"
+            return replace(choice, decision=replace(choice.decision, reason=reason, side=kind))
+        index, g = found
+        _, q = decider.typical()
+        columns = decider.options
+        order = [index, *sorted((o for o in range(len(columns)) if o != index), key=lambda o: np.nan_to_num(g[o]))]
+        decision = Decision(
+            option=columns[index],
+            policy=decider.policy,
+            category=None,
+            category_probability=None,
+            probabilities=(),
+            neighbours=(),
+            candidates=tuple(Candidate(columns[o], float(o == index), _known(g[o]), _known(q[o])) for o in order),
+            reference=decider.reference,
+            reference_g=_known(g[columns.index(decider.reference)]),
+            reason=f"a side request ({kind}): {columns[index]} is the cheapest that is not hopeless",
+            side=kind,
+        )
+        ranked = tuple(columns[o] for o in order if may[o] and not (plain and columns[o].directive != NO_DIRECTIVE))
+        spare = tuple(option for option in allowed if option not in ranked and option.directive == NO_DIRECTIVE)
+        return Choice(decision, (*ranked, *spare), snapshot)
+
+    def _without_plan(
+        self, snapshot: Snapshot, target: Target, allowed: tuple[Option, ...], why: str | None, *, least: bool = False
+    ) -> Choice:
+        """The reference where it may answer, else what was asked for, plainly; or the least model there is."""
         reference = snapshot.reference
         models = snapshot.catalogue.models
 
         def rank(option: Option) -> tuple[bool, bool, float]:
+            if least:
+                return (False, option.directive != NO_DIRECTIVE, models[option.model].parameters or float("inf"))
             return (option != reference, option.directive != NO_DIRECTIVE, -(models[option.model].parameters or 0.0))
 
         order = tuple(sorted(allowed, key=rank))
@@ -230,12 +303,16 @@ def _neighbours(snapshot: Snapshot, assessment: Assessment) -> list[Neighbour]:
     return found
 
 
-def _reason(option: Option, category: str, assessment: Assessment, weight: float, target: Target) -> str:
-    if assessment.unfamiliar and target.is_free:
+def _reason(
+    option: Option, category: str, assessment: Assessment, weight: float, target: Target, settled: Settled
+) -> str:
+    if assessment.unfamiliar and target.is_free and settled.said is None:
         return "unlike anything measured, so the reference answers"
     what = f"{category} ({assessment.p.max():.0%} sure)"
     pinned = "" if target.is_free else ", among what was asked for"
     plain = "; it fixes length or format, so no brevity" if assessment.no_brevity or target.is_plain_for_form else ""
+    if settled.said is not None:
+        return f"{what}: {option} answers, {settled.said}{plain}"
     return f"{what}: {option} has {weight:.0%} of the plan's weight{pinned}{plain}"
 
 

@@ -148,9 +148,12 @@ class TurnRunner:
             progress.router_energy_j = window.stop().energy_j
         progress.overhead_s = progress.elapsed_s()
         progress.fallback = choice.decision.fallback
+        answered: Option | None = None
         try:
             async with aclosing(self._answer(ask, choice, progress)) as events:
                 async for event in events:
+                    if isinstance(event, Started):
+                        answered = event.option
                     yield event
         except (GeneratorExit, asyncio.CancelledError):
             self._write(ask, choice, progress, "cancelled")
@@ -162,6 +165,9 @@ class TurnRunner:
             # A mistake of ours: told at the edge, but what was spent has to be in the journal.
             self._write(ask, choice, progress, "error", error="internal_error")
             raise
+        finally:
+            if answered is not None:
+                self._chooser.answered(choice, answered)
 
     async def _answer(self, ask: Ask, choice: Choice, progress: _Progress) -> AsyncGenerator[Event, None]:
         """Try the options in order; where all failed and some may recover, wait a little and try those again."""

@@ -1,0 +1,79 @@
+"""The text a request is routed by: its last user turn, with the turn before it where it cannot stand alone.
+
+"And now in German" says nothing of what is to be done; "make it faster" could be about a story. Such a turn is short
+and leans on what was said: it opens with a word that continues ("and", "now", "what about"), or points at something
+it does not name ("it", "that one", "the second"). Then the user turn before it is put in front, and the one before
+that if that one leans as well. A short question that stands alone ("What is the capital of Peru?") changes the topic
+and goes alone: the history would only dilute it. How often the rule is right, and what else was tried: docs/
+conversations.md, ``python -m bench context``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from router.domain.chat import Message
+
+SHORT_WORDS = 14
+"""A longer turn is taken to stand alone."""
+
+VERY_SHORT_WORDS = 3
+"""A turn of so few words leans on the one before, whatever they are."""
+
+MOST_TURNS = 3
+"""User turns looked back through."""
+
+_WORD = re.compile(r"\w+(?:['’]\w+)?")
+_OPENS = re.compile(
+    r"\A\W*(?:and|but|or|so|also|now|then|again|same|more|less|another|instead|what about|how about|what if|why|"
+    r"how so|really|are you sure|ok(?:ay)?|thanks?|great|good|nice|perfect|no|yes|yep|hmm+|please|still|wait|"
+    r"try|make|do|give|turn|convert|change|add|remove|use|keep|drop|rename|replace|shorten|simplify|fix|redo|repeat|"
+    r"continue|go on|explain|translate|und|aber|jetzt|nun|noch|et|mais|maintenant|y|pero|ahora)\b",
+    re.IGNORECASE,
+)
+_POINTS = re.compile(
+    r"\b(?:it|its|that|this|these|those|them|they|one|ones|same|above|previous|last|first|second|third|former|latter|"
+    r"instead|too|again|either|else|as well|das|es|dies|ça|cela|eso|esto)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaning:
+    """When a user turn cannot be understood without the one before it.
+
+    Attributes:
+        most_words: A longer turn stands alone.
+        opens: A turn that opens with a word that continues leans.
+        points: A turn that points at what it does not name leans.
+    """
+
+    most_words: int = SHORT_WORDS
+    opens: bool = True
+    points: bool = True
+
+    def __call__(self, text: str) -> bool:
+        """Whether this one does."""
+        words = len(_WORD.findall(text))
+        if words <= VERY_SHORT_WORDS:
+            return True
+        if words > self.most_words:
+            return False
+        cued = (self.opens and _OPENS.search(text)) or (self.points and _POINTS.search(text))
+        return bool(cued) or not (self.opens or self.points)
+
+
+LEANING = Leaning()
+
+
+def routing_text(messages: Sequence[Message], leans: Callable[[str], bool] = LEANING) -> str:
+    """What to embed and classify; the empty string where there is no user turn with text."""
+    turns = [m.content for m in messages if m.role == "user" and m.content.strip()]
+    taken = turns[-1:]
+    for earlier in reversed(turns[-MOST_TURNS:-1]):
+        if not leans(taken[0]):
+            break
+        taken.insert(0, earlier)
+    return "\n".join(taken)

@@ -1,14 +1,17 @@
 """``python -m bench report``: what a measurements file says of each option, with intervals.
 
 Share of right answers with Wilson's interval; joules with a percentile bootstrap over prompts (seeded).
-Rows of the same prompt and option are averaged over repeats first, so that n counts prompts.
+Rows of the same prompt and option are averaged over repeats first, so that n counts prompts; how far repeats lie apart
+is told beside it: the standard deviation over the mean, pooled over the prompts that were repeated. Options measured
+with several generations at a time get a second table (:mod:`bench.report_levels`).
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.intervals import interval_of_mean
+from bench.report_levels import Level, levels, levels_table
+from bench.run_conditions import DISTURBED
 from router.domain.errors import MeasurementError
 from router.domain.record import Measurement, Outcome
 
@@ -41,6 +46,12 @@ class Line:
         duration_s: Mean device seconds, or None where one is unknown.
         output_tokens: Mean tokens written, or None where one is unknown.
         methods: How the joules were obtained.
+        idle_j: Mean idle joules beside them, or None where one is unknown.
+        repeats: Most repeats of one prompt.
+        energy_spread: Standard deviation of the joules of repeats as a share of their mean, or None without repeats.
+        duration_spread: Likewise of the seconds.
+        disturbed: Rows flagged as taken on a busy, throttled or hot machine.
+        levels: What each level of concurrency costs a token, lowest first; empty with one level.
     """
 
     option: str
@@ -54,6 +65,12 @@ class Line:
     duration_s: float | None
     output_tokens: float | None
     methods: tuple[str, ...]
+    idle_j: float | None = None
+    repeats: int = 1
+    energy_spread: float | None = None
+    duration_spread: float | None = None
+    disturbed: int = 0
+    levels: tuple[Level, ...] = ()
 
 
 def wilson(successes: float, n: int) -> tuple[float, float]:
@@ -73,16 +90,16 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
 def summarise(measurements: Iterable[Measurement], categories: Sequence[str] = ()) -> list[Line]:
     """One line an option, over the graded prompts of the given categories (all where none is given)."""
     cells: dict[str, list[list[Outcome]]] = {}
-    for measurement in measurements:
-        if categories and measurement.category not in categories:
-            continue
+    kept = [m for m in measurements if not categories or m.category in categories]
+    for measurement in kept:
         by_option: dict[str, list[Outcome]] = {}
         for outcome in measurement.outcomes:
             if outcome.quality is not None and outcome.concurrency == 1:
                 by_option.setdefault(str(outcome.option), []).append(outcome)
         for option, repeats in by_option.items():
             cells.setdefault(option, []).append(repeats)
-    return [_line(option, prompts) for option, prompts in cells.items()]
+    by_level = levels(kept)
+    return [replace(_line(option, prompts), levels=by_level.get(option, ())) for option, prompts in cells.items()]
 
 
 def _line(option: str, prompts: Sequence[Sequence[Outcome]]) -> Line:
@@ -104,7 +121,29 @@ def _line(option: str, prompts: Sequence[Sequence[Outcome]]) -> Line:
         duration_s=_mean([_mean([o.duration_s for o in repeats]) for repeats in prompts]),
         output_tokens=_mean([_mean([o.output_tokens for o in repeats]) for repeats in prompts]),
         methods=tuple(sorted({o.method for repeats in prompts for o in repeats if o.method is not None})),
+        idle_j=_mean([_mean([o.idle_j for o in repeats]) for repeats in prompts]),
+        repeats=max(map(len, prompts)),
+        energy_spread=spread([[o.energy_j for o in repeats] for repeats in prompts]),
+        duration_spread=spread([[o.duration_s for o in repeats] for repeats in prompts]),
+        disturbed=sum(any(key in o.extra for key in DISTURBED) for repeats in prompts for o in repeats),
     )
+
+
+def spread(groups: Sequence[Sequence[float | None]]) -> float | None:
+    """Pooled coefficient of variation of groups of repeats; None where nothing was repeated or one is unknown.
+
+    ``sqrt(sum of (n - 1) variance / mean^2 over sum of (n - 1))``: every degree of freedom counts alike.
+    """
+    total, freedom = 0.0, 0
+    for group in groups:
+        known = [value for value in group if value is not None]
+        if len(known) != len(group):
+            return None
+        if len(known) < 2 or (mean := sum(known) / len(known)) <= 0:
+            continue
+        total += sum((value - mean) ** 2 for value in known) / mean**2
+        freedom += len(known) - 1
+    return math.sqrt(total / freedom) if freedom else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -129,7 +168,10 @@ def report(
         typer.echo(json.dumps([asdict(line) for line in lines], indent=2))
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("option", "n", "quality", "95 %", "joules", "95 %", "seconds", "tokens", "joules are"):
+    repeated = any(line.repeats > 1 for line in lines)
+    idle = any(line.idle_j is not None for line in lines)
+    names = ["option", "n", "quality", "95 %", "joules", "95 %", *(["spread"] if repeated else [])]
+    for name in (*names, *(["idle"] if idle else []), "seconds", "tokens", "joules are"):
         table.add_column(name, justify="left" if name in ("option", "joules are") else "right")
     for line in lines:
         table.add_row(
@@ -139,11 +181,26 @@ def report(
             f"{_text(line.quality_low, 2)} to {_text(line.quality_high, 2)}",
             _text(line.energy_j, 1),
             f"{_text(line.energy_low_j, 1)} to {_text(line.energy_high_j, 1)}",
+            *([_percent(line.energy_spread)] if repeated else []),
+            *([_text(line.idle_j, 1)] if idle else []),
             _text(line.duration_s, 2),
             _text(line.output_tokens, 0),
             ", ".join(line.methods) or "unknown",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    if any(line.levels for line in lines):
+        console.print("\nseveral generations at a time, joules and seconds shared by device time:\n")
+        console.print(levels_table({line.option: line.levels for line in lines}))
+    if disturbed := sum(line.disturbed for line in lines):
+        console.print(
+            f"\n{disturbed} rows were taken on a busy, throttled or hot machine: "
+            "`python -m bench run --redo-busy` measures them again"
+        )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 def _text(value: float | None, digits: int) -> str:

@@ -67,7 +67,7 @@ class PlainReporter:
 
     def start(self, rows: int, seconds: float) -> None:
         """See :class:`Reporter`."""
-        self._rows = rows
+        self._rows, self._done = rows, 0  # a run has a part for each level of concurrency
         self.say(f"{rows} rows to measure, about {in_words(seconds)}")
 
     def row(self, text: str, seconds_left: float) -> None:
@@ -107,7 +107,7 @@ class RichReporter:
 
     def start(self, rows: int, seconds: float) -> None:
         """See :class:`Reporter`."""
-        self._progress.update(self._task, total=rows, left=in_words(seconds))
+        self._progress.update(self._task, total=rows, completed=0, left=in_words(seconds))
         self._progress.start()
 
     def row(self, text: str, seconds_left: float) -> None:

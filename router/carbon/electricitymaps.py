@@ -11,9 +11,9 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.carbon.fetch import AskedEachTime, ForecastPoint, Web, believable, unix_s
+from router.carbon.fetch import AskedEachTime, Web, believable, unix_s
 from router.domain.errors import ConfigError, IntensityError
-from router.domain.reading import Intensity
+from router.domain.reading import ForecastPoint, Intensity
 
 NAME = "Electricity Maps"
 URL = "https://api.electricitymaps.com/v3"
@@ -72,7 +72,7 @@ class ElectricityMaps(AskedEachTime):
             estimated=estimated if isinstance(estimated, bool) else None,
         )
 
-    async def forecast(self, zone: str | None) -> tuple[ForecastPoint, ...]:
+    async def fetch_forecast(self, zone: str | None) -> tuple[ForecastPoint, ...]:
         """What is expected of the next hours, soonest first.
 
         Raises:

@@ -27,19 +27,6 @@ HIGHEST_G_PER_KWH = 3000.0
 DEFAULT_TIMEOUT_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class ForecastPoint:
-    """Intensity expected from a moment on.
-
-    Attributes:
-        begins_s: Unix seconds.
-        g_per_kwh: gCO2e per kWh.
-    """
-
-    begins_s: float
-    g_per_kwh: float
-
-
 @dataclass(slots=True)
 class AskedEachTime(ABC):
     """A source whose :meth:`fetch` says why there is no value, and whose :meth:`intensity` never raises.

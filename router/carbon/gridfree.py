@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from router.carbon.fetch import AskedEachTime, ForecastPoint, Web, believable, unix_s
+from router.carbon.fetch import AskedEachTime, Web, believable, unix_s
 from router.domain.errors import IntensityError
-from router.domain.reading import Intensity
+from router.domain.reading import ForecastPoint, Intensity
 
 GB_NAME = "Carbon Intensity API (GB, generation only)"
 GB_URL = "https://api.carbonintensity.org.uk"
@@ -78,7 +78,7 @@ class GridFree(AskedEachTime):
             estimated=is_forecast or coarse,
         )
 
-    async def forecast(self, zone: str | None) -> tuple[ForecastPoint, ...]:
+    async def fetch_forecast(self, zone: str | None) -> tuple[ForecastPoint, ...]:
         """What is expected of the next hours, soonest first.
 
         Raises:

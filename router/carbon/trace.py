@@ -12,7 +12,7 @@ import math
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,8 @@ import numpy as np
 
 from router.domain.errors import ConfigError
 from router.domain.estimates import FloatArray
-from router.domain.reading import Intensity, IntensityKind
+from router.domain.ports import IntensitySource
+from router.domain.reading import Intensity, IntensityKind, SourceHealth
 from router.domain.units import SECONDS_PER_HOUR
 
 _LAYOUT = "expected a header `datetime_utc,ZONE,...` and one row an hour, such as `2023-01-01 00:00:00,269.8`"
@@ -103,6 +104,7 @@ class TraceIntensity:
         clock: Callable[[], float] = time.time,
         kind: IntensityKind = "average",
         max_age_s: float = 6 * SECONDS_PER_HOUR,
+        fallback: IntensitySource | None = None,
     ) -> None:
         """Keep the trace and what tells the time.
 
@@ -112,33 +114,49 @@ class TraceIntensity:
             kind: Whether the trace is average or marginal.
             max_age_s: How old the last known value may be before there is none; a value older than an hour is
                 stale.
+            fallback: What to answer then, marked stale and named as a fallback; None for nothing.
         """
         self._trace = trace
         self._clock = clock
         self._kind: IntensityKind = kind
         self._max_age_s = max_age_s
+        self._fallback = fallback
+        self._zones: dict[str | None, SourceHealth] = {}
         self._times: Sequence[float] = trace.times_s.tolist()
 
+    def health(self) -> tuple[SourceHealth, ...]:
+        """What each zone asked for so far got last."""
+        return tuple(self._zones.values())
+
     async def intensity(self, zone: str | None) -> Intensity | None:
-        """The latest known value of the zone that is not too old, or None."""
+        """The latest known value of the zone that is not too old, else the fallback, or None; never raises."""
+        value, why = self._recorded(zone)
+        if value is not None:
+            self._zones[zone] = SourceHealth(self._trace.source, zone, "stale" if value.stale else "fresh", why)
+            return value
+        spare = None if self._fallback is None else await self._fallback.intensity(zone)
+        self._zones[zone] = SourceHealth(self._trace.source, zone, "nothing" if spare is None else "fallback", why)
+        return spare and replace(spare, source=f"fallback for {self._trace.source}: {spare.source}", stale=True)
+
+    def _recorded(self, zone: str | None) -> tuple[Intensity | None, str | None]:
+        """The value of the hour, and why there is none, or an old one."""
         if zone is None or zone not in self._trace.zones:
-            return None
+            return None, f"it has no zone {zone or 'without a name'}, but {', '.join(self._trace.zones)}"
         now = self._clock()
         series = self._trace.series(zone)
         row = bisect_right(self._times, now) - 1
+        if row < 0:
+            return None, "it begins later"
         while row >= 0 and now - self._times[row] <= self._max_age_s:
             if not math.isnan(series[row]):
                 age_s = now - self._times[row]
-                return Intensity(
-                    float(series[row]),
-                    zone,
-                    self._trace.source,
-                    kind=self._kind,
-                    age_s=age_s,
-                    stale=age_s >= SECONDS_PER_HOUR,
+                is_old = age_s >= SECONDS_PER_HOUR
+                value = Intensity(
+                    float(series[row]), zone, self._trace.source, kind=self._kind, age_s=age_s, stale=is_old
                 )
+                return value, f"its last value is {age_s / SECONDS_PER_HOUR:.1f} h old" if is_old else None
             row -= 1
-        return None
+        return None, f"it has no value of the last {self._max_age_s / SECONDS_PER_HOUR:g} h"
 
 
 def _unix_s(cell: str, path: Path, line: int) -> float:

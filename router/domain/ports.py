@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from router.domain.chat import Delta, Finish, Generation
 from router.domain.decision import Plan
 from router.domain.estimates import Estimates, FloatArray, Known, PromptView, Terms
-from router.domain.reading import Intensity, Reading
+from router.domain.reading import ForecastPoint, Intensity, Reading, SourceHealth
 from router.domain.record import Measurement, Turn
 
 
@@ -162,6 +162,24 @@ class IntensitySource(Protocol):
         ...
 
 
+@runtime_checkable
+class ForecastSource(Protocol):
+    """A source of intensity that knows the coming hours."""
+
+    async def forecast(self, zone: str | None) -> tuple[ForecastPoint, ...]:
+        """What is expected from the next hours on, soonest first; empty where nothing is known; never raises."""
+        ...
+
+
+@runtime_checkable
+class WatchedSource(Protocol):
+    """A source of intensity that can fail, and tells how it is doing."""
+
+    def health(self) -> tuple[SourceHealth, ...]:
+        """Zone by zone, of those that were asked for."""
+        ...
+
+
 class Policy(Protocol):
     """Chooses options. One instance is fitted once and then only read, so it may be shared by threads."""
 
@@ -204,6 +222,7 @@ class Probe(Protocol):
 __all__ = [
     "Backend",
     "Embedder",
+    "ForecastSource",
     "IntensitySource",
     "Journal",
     "MeasurementStore",
@@ -212,4 +231,5 @@ __all__ = [
     "Policy",
     "Probe",
     "ServedModel",
+    "WatchedSource",
 ]

@@ -7,6 +7,7 @@ from typing import Literal
 
 Method = Literal["measured", "modelled", "sourced"]
 IntensityKind = Literal["average", "marginal"]
+Serving = Literal["fresh", "stale", "fallback", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +50,41 @@ class Intensity:
     age_s: float | None = None
     estimated: bool | None = None
     stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastPoint:
+    """Intensity expected from a moment on.
+
+    Attributes:
+        begins_s: Unix seconds.
+        g_per_kwh: gCO2e per kWh.
+    """
+
+    begins_s: float
+    g_per_kwh: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """How a source of intensity is doing for a zone.
+
+    Attributes:
+        source: Its name.
+        zone: Which.
+        serving: What an answer would be now.
+        last_error: Why the source last failed, or None since it last answered.
+        failures: Failures since it last answered.
+        fetched_s_ago: Seconds since it last answered, or None if it never did.
+        retry_in_s: Seconds until it may be asked again.
+        forecast_error: Why there is no new forecast, or None.
+    """
+
+    source: str
+    zone: str | None
+    serving: Serving
+    last_error: str | None = None
+    failures: int = 0
+    fetched_s_ago: float | None = None
+    retry_in_s: float = 0.0
+    forecast_error: str | None = None

@@ -68,7 +68,7 @@ async def test_the_forecast_is_in_order_and_leaves_out_hours_that_make_no_sense(
         {"datetime": "soon", "carbonIntensity": 280},
         None,
     ]
-    points = await always({"zone": "DE", "forecast": hours}).forecast("DE")
+    points = await always({"zone": "DE", "forecast": hours}).fetch_forecast("DE")
     assert [point.g_per_kwh for point in points] == [290.5, 280.0]
     assert points[0].begins_s == NOW + 1800
 

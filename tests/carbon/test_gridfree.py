@@ -77,9 +77,9 @@ async def test_part_of_a_country_gets_the_countrys_figure_and_is_marked(zone: st
 
 async def test_forecasts_begin_after_now_and_ascend() -> None:
     source, _ = answering(europe([310.0, 305.5, None, None], [300, 301, 302, 303]))
-    assert [point.g_per_kwh for point in await source.forecast("DE")] == [302.0, 303.0]
+    assert [point.g_per_kwh for point in await source.fetch_forecast("DE")] == [302.0, 303.0]
     source, seen = answering(gb(None))
-    assert [point.g_per_kwh for point in await source.forecast("GB")] == [266.0]
+    assert [point.g_per_kwh for point in await source.fetch_forecast("GB")] == [266.0]
     assert "/intensity/2026-03-01T12:20Z/fw48h" in str(seen[0].url)
 
 

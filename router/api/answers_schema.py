@@ -323,6 +323,7 @@ class PlanAnswer(Shape):
     solved_ms: float
     reference: OptionName | None
     intensity_g_per_kwh: dict[str, dict[str, Any]]
+    intensity_forecast: dict[str, list[dict[str, float]]]
     measured_prompts: int = Field(ge=0)
     notes: list[str]
     plan: dict[str, Any] | None

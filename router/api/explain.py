@@ -70,8 +70,17 @@ def plan_json(snapshot: Snapshot) -> dict[str, Any]:
                    "estimated": i.estimated, "stale": i.stale}
             for site, i in snapshot.intensities.items()
         },
+        "intensity_forecast": {
+            site: [{"begins_at": point.begins_s, "g_per_kwh": point.g_per_kwh} for point in points]
+            for site, points in snapshot.grid.forecasts.items()
+        },
         "measured_prompts": len(snapshot.prompts),
-        "notes": [*([snapshot.trouble] if snapshot.trouble else []), *snapshot.notes, *(plan.notes if plan else ())],
+        "notes": [
+            *([snapshot.trouble] if snapshot.trouble else []),
+            *snapshot.grid.notes(snapshot.catalogue),
+            *snapshot.notes,
+            *(plan.notes if plan else ()),
+        ],
         "plan": None if plan is None else _mix_json(plan),
     }  # fmt: skip
 

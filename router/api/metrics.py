@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.api import answers_schema as shapes
 from router.api import documents
+from router.domain.reading import Intensity
 from router.service.metrics import OVERHEAD_BOUNDS_S, Labels, Metrics
 from router.service.stats import totals
 from router.service.wiring import Service
@@ -111,6 +112,14 @@ def exposition(service: Service) -> str:
          _by_site({s: i.g_per_kwh for s, i in intensities.items()})),
         ("intensity_age_seconds", "gauge", "How old that figure is, where it ages.",
          _by_site({s: i.age_s for s, i in intensities.items() if i.age_s is not None})),
+        ("intensity_info", "gauge", "1 a site: where its intensity comes from, and what kind of figure it is.",
+         [(_intensity_labels(s, i), 1) for s, i in intensities.items()]),
+        ("intensity_stale", "gauge", "1 where the last known value or the fallback stands in for a current one.",
+         _by_site({s: int(i.stale) for s, i in intensities.items()})),
+        ("intensity_unknown", "gauge", "1 where a site has no intensity, so that no grams can be told.",
+         _by_site({s: int(s not in intensities) for s in service.catalogue.sites})),
+        ("intensity_source_failures", "gauge", "Failures of the site's source since it last answered.",
+         _by_site({s: health.failures for s, health in service.planner.current.grid.health.items()})),
         ("journal_waiting", "gauge", "Turns not on disk yet.", [((), service.ledger.waiting)]),
     ]  # fmt: skip
     lines: list[str] = []
@@ -119,6 +128,17 @@ def exposition(service: Service) -> str:
         lines += [f"# HELP {full} {text}", f"# TYPE {full} {kind}"]
         lines += _histogram(full, m) if kind == "histogram" else [_sample(full, *sample) for sample in list(samples)]
     return "\n".join(lines) + "\n"
+
+
+def _intensity_labels(site: str, value: Intensity) -> Labels:
+    return (
+        ("site", site),
+        ("zone", value.zone or ""),
+        ("source", value.source),
+        ("kind", value.kind),
+        ("estimated", "unknown" if value.estimated is None else str(value.estimated).lower()),
+        ("stale", str(value.stale).lower()),
+    )
 
 
 def _by_site(values: Mapping[str, float]) -> Samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from router.cli.client import ask
 from router.cli.output import JsonOption, milligrams, option_label, percent, print_json, print_table
+from router.domain.units import SECONDS_PER_HOUR
 
 HELP = "Show the current plan: who answers which category, the grams and the quality it promises."
 
@@ -31,7 +33,14 @@ def plan(
     mix = answer["plan"]
     typer.echo(f"policy {answer['policy']}, floor {answer['floor']}, {answer['measured_prompts']} measured prompts")
     for site, intensity in answer["intensity_g_per_kwh"].items():
-        typer.echo(f"intensity at {site}: {intensity['value']:g} g/kWh ({intensity['source']})")
+        age = "" if intensity["age_s"] is None else f", {intensity['age_s'] / SECONDS_PER_HOUR:.1f} h old"
+        how = [intensity["kind"], *(name for name in ("estimated", "stale") if intensity[name])]
+        typer.echo(f"intensity at {site}: {intensity['value']:g} g/kWh ({intensity['source']}{age}; {', '.join(how)})")
+        coming = answer.get("intensity_forecast", {}).get(site, [])
+        if coming:
+            best = min(coming, key=lambda point: float(point["g_per_kwh"]))
+            hours = max(0.0, (best["begins_at"] - time.time()) / SECONDS_PER_HOUR)
+            typer.echo(f"  lowest of the forecast: {best['g_per_kwh']:g} g/kWh in {hours:.1f} h")
     for note in answer["notes"]:
         typer.echo(f"note: {note}")
     if mix is None:

@@ -25,6 +25,7 @@ from router.domain.sci import operational_g_per_j
 from router.estimate.known import build_known
 from router.learn.refit import Decider, fit_decider
 from router.service.engines import Engines
+from router.service.grid import Grid, read_grid
 from router.service.reload import Reloader
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Snapshot:
         solved_s: How long fitting and solving took.
         planned_at: Unix seconds.
         trouble: Why a change of models.yaml is not used, or None.
+        grid: Intensities with how their sources do, and forecasts.
     """
 
     catalogue: Catalogue
@@ -57,6 +59,7 @@ class Snapshot:
     solved_s: float = 0.0
     planned_at: float = 0.0
     trouble: str | None = None
+    grid: Grid = field(default_factory=Grid)
 
 
 class Planner:
@@ -102,13 +105,8 @@ class Planner:
             is_new = await self._reload()
             force = force or is_new
             await self._engines.refresh(force=force)
-            intensities = {
-                name: value
-                for name, value in [
-                    (n, await s.intensity(self._catalogue.sites[n].zone)) for n, s in self._sources.items()
-                ]
-                if value is not None
-            }
+            grid = await read_grid(self._sources, self._catalogue)
+            intensities = grid.intensities
             available = tuple(o for o in self._catalogue.options() if self._engines.available(o, self._catalogue))
             grams = {name: value.g_per_kwh for name, value in intensities.items()}
             measured = (self._store.generation, available)
@@ -119,9 +117,16 @@ class Planner:
             elif self._trouble() != self.current.trouble:
                 self.current = replace(self.current, trouble=self._trouble())
             else:
+                self._show(grid)
                 return False
+            self._show(grid)
             self._measured, self._grams = measured, grams
             return True
+
+    def _show(self, grid: Grid) -> None:
+        """A figure that only grows older changes no decision, but records have to say how old it is."""
+        if grid != self.current.grid:
+            self.current = replace(self.current, intensities=grid.intensities, grid=grid)
 
     async def _reload(self) -> bool:
         """Take over a changed models.yaml; True if there was a good one."""

@@ -119,6 +119,10 @@ class Service:
         return {
             "engine": {"ok": bool(models), "models": models, "down": dict(self.engines.down)},
             "plan": {"ok": snapshot.decider is not None, "notes": list(snapshot.notes)},
+            "intensity": {
+                "ok": all(name in snapshot.intensities for name in snapshot.catalogue.sites),
+                "notes": list(snapshot.grid.notes(snapshot.catalogue)),
+            },
             "journal": {"ok": self.ledger.trouble is None, "waiting": self.ledger.waiting},
         }
 
@@ -127,7 +131,7 @@ class Service:
         snapshot = self.planner.current
         models = sorted({option.model for option in snapshot.available})
         lines = [f"models ready: {', '.join(models) or 'none yet'}; {len(snapshot.prompts)} measured prompts"]
-        lines += snapshot.notes
+        lines += [*snapshot.grid.notes(snapshot.catalogue), *snapshot.notes]
         for name in self.engines.sites:
             lines.append(f"energy at {name}: {self.meter_source(name)}")
         return lines

@@ -16,6 +16,7 @@ from router.domain.decision import Candidate, Decision, Neighbour
 from router.domain.errors import BackendUnavailableError, EmbedError
 from router.domain.estimates import FloatArray
 from router.domain.ports import Embedder
+from router.estimate.lengths import Lengths
 from router.learn.refit import Assessment
 from router.policy.draw import Draw
 from router.service.ask import Ask, Target, resolve
@@ -29,7 +30,6 @@ from router.service.steps import Steps
 from router.service.worker import Worker
 
 logger = logging.getLogger(__name__)
-_CHARACTERS_PER_TOKEN = 4
 _MOST_LOSS = 0.05  # of quality by staying on a model, where the federation sets no slack
 _PATIENCE_S = 10.0  # embedding and deciding take some 10 ms
 
@@ -93,6 +93,8 @@ class Chooser:
             raise BackendUnavailableError(
                 f"no engine can run {ask.model!r} now", hint="run `carbon-router doctor` to see what is missing"
             )
+        if not dry_run:
+            self._planner.traffic.arrived()
         kind = side_of(ask, is_side_model=target.is_side)
         if kind is not None:
             return self._aside(snapshot, ask, target, allowed, kind)
@@ -103,7 +105,7 @@ class Chooser:
         text = routing_text(ask.messages) or ask.messages[-1].content
         try:
             assessment = await self._worker.run(
-                lambda: self._assess(snapshot, text, _tokens(ask), steps or Steps()), within_s=within_s
+                lambda: self._assess(snapshot, ask, target, text, steps or Steps()), within_s=within_s
             )
         except EmbedError as error:
             # Not its words: a library may have put the prompt into them, and this goes to log and journal.
@@ -114,8 +116,10 @@ class Chooser:
             why = f"the embedder did not answer within {within_s:.3g} s"
             logger.warning("the reference answers, since %s", why)
             return replace(self._without_plan(snapshot, target, allowed, why), place=place)
-        earlier_tokens = earlier_characters(ask.messages) // _CHARACTERS_PER_TOKEN
+        earlier_tokens = earlier_characters(ask.messages) * snapshot.decider.lengths.tokens_per_character
         choice = self._decide(snapshot, assessment, target, allowed, place, earlier_tokens, dry_run=dry_run)
+        if not dry_run and target.is_free and not assessment.unfamiliar:
+            self._planner.traffic.saw(choice.decision.probabilities)
         return replace(choice, place=place)
 
     def answered(self, choice: Choice, option: Option) -> None:
@@ -123,12 +127,17 @@ class Chooser:
         if choice.place is not None:
             self._conversations.note(choice.place, option)
 
-    def _assess(self, snapshot: Snapshot, text: str, prompt_tokens: int, steps: Steps) -> Assessment:
-        assert snapshot.decider is not None
+    def _assess(self, snapshot: Snapshot, ask: Ask, target: Target, text: str, steps: Steps) -> Assessment:
+        decider = snapshot.decider
+        assert decider is not None
         with steps.step("embed") as noted:
             noted["embedder"] = self._embedder.name
             embedding = self._embedder.embed([text])[0]
-        return snapshot.decider.assess(text, embedding, prompt_tokens)
+        assessment = decider.assess(text, embedding, _tokens(ask, decider.lengths), ask.sampling.max_tokens)
+        if target.is_free:
+            return assessment
+        pinned = decider.among([target.allows(option) for option in decider.options], assessment)
+        return assessment if pinned is None else replace(assessment, weights=pinned)
 
     def _decide(
         self,
@@ -137,7 +146,7 @@ class Chooser:
         target: Target,
         allowed: tuple[Option, ...],
         place: Place,
-        earlier_tokens: int,
+        earlier_tokens: float,
         *,
         dry_run: bool,
     ) -> Choice:
@@ -255,9 +264,13 @@ class Chooser:
         return Choice(decision, order, snapshot)
 
 
-def _tokens(ask: Ask) -> int:
-    """About how many tokens the whole conversation has; the engines' tokenizers differ, so a rule of thumb it is."""
-    return sum(len(message.content) for message in ask.messages) // _CHARACTERS_PER_TOKEN
+def _tokens(ask: Ask, lengths: Lengths) -> float:
+    """About how many tokens the whole conversation has, by the tokens a character took in the measured prompts.
+
+    The same line that says what a prompt's own text takes, so that a prompt without history has none.
+    """
+    characters = sum(len(message.content) for message in ask.messages)
+    return lengths.overhead_tokens + lengths.tokens_per_character * characters
 
 
 def _scores(assessment: Assessment, price_of_quality_g: float | None) -> FloatArray:

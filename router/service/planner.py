@@ -1,8 +1,8 @@
 """Keeps the plan fresh: refits and re-solves off the request path whenever something it rests on has changed.
 
 What it rests on: the measured prompts (the store's generation), the federation (models.yaml, which is watched), which
-options the engines can run now, and the grid intensity of every site. A request reads the current :class:`Snapshot`,
-which never changes once published.
+options the engines can run now, the grid intensity of every site now and before, and what is asked for how often. A
+request reads the current :class:`Snapshot`, which never changes once published.
 """
 
 from __future__ import annotations
@@ -10,25 +10,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from router.domain.catalogue import Catalogue, Option
 from router.domain.errors import PolicyError, RouterError
-from router.domain.estimates import Terms
 from router.domain.ports import IntensitySource, MeasurementStore
 from router.domain.reading import Intensity
 from router.domain.record import Measurement
-from router.domain.sci import operational_g_per_j
+from router.estimate.estimator import Estimator, fit_estimator
 from router.estimate.known import build_known
-from router.learn.refit import Decider, fit_decider
+from router.estimate.lengths import Lengths
+from router.learn.refit import Decider, decide, weighted
+from router.policy.registry import make_policy
+from router.service.conditions import Conditions, Sliding, have_moved, slide, terms_of
+from router.service.coverage import coverage_notes
 from router.service.engines import Engines
 from router.service.grid import Grid, read_grid
+from router.service.memory import Load, Place, Resident, house
+from router.service.past import Past
 from router.service.reload import Reloader
+from router.service.traffic import Traffic
 
 logger = logging.getLogger(__name__)
+
+_SAVE_EVERY_S = 60.0
+_NOTHING_YET = Conditions(Sliding(False, 1.0, None, None, None, "nothing is planned yet"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class Snapshot:
         planned_at: Unix seconds.
         trouble: Why a change of models.yaml is not used, or None.
         grid: Intensities with how their sources do, and forecasts.
+        conditions: Where the floor stands, the traffic's shares and rate it was solved for.
+        residents: Who stays in memory, where the models of a site do not all fit.
     """
 
     catalogue: Catalogue
@@ -60,6 +69,33 @@ class Snapshot:
     planned_at: float = 0.0
     trouble: str | None = None
     grid: Grid = field(default_factory=Grid)
+    conditions: Conditions = _NOTHING_YET
+    residents: tuple[Resident, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Solved:
+    """A plan with what it rests on."""
+
+    decider: Decider
+    conditions: Conditions
+    residents: tuple[Resident, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the planner remembers beside the measurements; by default nothing outlives the process.
+
+    Attributes:
+        traffic: What is asked for, how often.
+        past: The intensity of the hours before.
+        loads: Reads what loading each model took.
+    """
+
+    traffic: Traffic = field(default_factory=Traffic)
+    past: Past = field(default_factory=Past)
+    loads: Callable[[], Mapping[Place, Load]] = dict
 
 
 class Planner:
@@ -74,6 +110,7 @@ class Planner:
         *,
         seed: int = 0,
         reloader: Reloader | None = None,
+        memory: Memory | None = None,
     ) -> None:
         """Take what the plan rests on.
 
@@ -84,6 +121,7 @@ class Planner:
             sources: The intensity sources by site name.
             seed: Of folds and draws.
             reloader: Watches models.yaml; None where the federation stays as it is.
+            memory: Traffic, past intensity and loading; None to begin with nothing.
         """
         self._catalogue = catalogue
         self._store = store
@@ -91,10 +129,24 @@ class Planner:
         self._sources = sources
         self._seed = seed
         self._reloader = reloader
+        self._memory = Memory() if memory is None else memory
+        self._learned: tuple[Estimator, Lengths] | None = None
+        self._plan_notes: tuple[str, ...] = ()
+        self._saved_at = time.monotonic()
         self._measured: tuple[int, tuple[Option, ...]] | None = None
         self._grams: dict[str, float] = {}
         self._lock = asyncio.Lock()
         self.current = Snapshot(catalogue)
+
+    @property
+    def traffic(self) -> Traffic:
+        """Where requests are counted."""
+        return self._memory.traffic
+
+    def save(self) -> None:
+        """Write what is to outlive the process."""
+        self._memory.traffic.save()
+        self._memory.past.save()
 
     async def refresh(self, *, force: bool = False) -> bool:
         """Plan anew if anything has changed; True if a new snapshot was published.
@@ -108,11 +160,16 @@ class Planner:
             grid = await read_grid(self._sources, self._catalogue)
             intensities = grid.intensities
             available = tuple(o for o in self._catalogue.options() if self._engines.available(o, self._catalogue))
+            for value in intensities.values():
+                self._memory.past.note(value)
+            if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
+                self._saved_at = time.monotonic()
+                await asyncio.to_thread(self.save)
             grams = {name: value.g_per_kwh for name, value in intensities.items()}
             measured = (self._store.generation, available)
             if force or measured != self._measured:
                 self.current = await asyncio.to_thread(self._plan, available, intensities)
-            elif grams != self._grams:
+            elif grams != self._grams or self._has_moved(intensities):
                 self.current = await asyncio.to_thread(self._replan, intensities)
             elif self._trouble() != self.current.trouble:
                 self.current = replace(self.current, trouble=self._trouble())
@@ -161,72 +218,90 @@ class Planner:
         measurements, embeddings = self._store.all()
         columns = _measured(measurements, available)
         notes = self._notes(measurements, available)
-        decider: Decider | None = None
-        reference = self._fallback_reference(available)
+        solved: _Solved | None = None
+        self._learned = None
         rows = [i for i, m in enumerate(measurements) if m.split != "validation"]
         if columns and rows:
             known = build_known([measurements[i] for i in rows], embeddings[rows], options=columns)
             try:
-                decider = fit_decider(
-                    known,
-                    self._terms(columns, intensities),
-                    policy=self._catalogue.policy,
-                    reference=self._catalogue.reference,
-                    seed=self._seed,
-                )
-                reference = decider.reference
+                make_policy(self._catalogue.policy)  # a wrong name is told before the work
+                estimator = fit_estimator(known, reference=self._catalogue.reference, seed=self._seed)
+                notes = (*notes, *coverage_notes(known, estimator.estimates))
+                self._learned = estimator, Lengths.fit(known)
+                solved = self._solve(intensities)
             except PolicyError as error:
                 notes = (*notes, f"no plan: {error}")
                 logger.warning("no plan: %s", error)
         elif not measurements:
             notes = (*notes, "the store is empty: every prompt takes the reference; run `make bench`")
+        self._plan_notes = notes
+        reference = self._fallback_reference(available) if solved is None else solved.decider.reference
         return Snapshot(
             catalogue=self._catalogue,
-            decider=decider,
+            decider=None if solved is None else solved.decider,
             reference=reference,
             intensities=intensities,
             prompts={m.id: m for m in measurements},
             available=available,
-            notes=notes,
+            notes=notes if solved is None else (*notes, *solved.notes),
             solved_s=time.perf_counter() - started,
             planned_at=time.time(),
             trouble=self._trouble(),
+            conditions=self._conditions(reference, intensities) if solved is None else solved.conditions,
+            residents=() if solved is None else solved.residents,
         )
 
     def _replan(self, intensities: Mapping[str, Intensity]) -> Snapshot:
-        """The same estimates under another intensity: milliseconds instead of seconds."""
+        """The same estimates under other conditions: milliseconds instead of seconds."""
         started = time.perf_counter()
         before = self.current
-        decider = before.decider
-        if decider is not None:
-            decider = decider.replan(self._terms(decider.options, intensities))
+        solved = None if before.decider is None else self._solve(intensities)
         return replace(
             before,
-            decider=decider,
+            decider=None if solved is None else solved.decider,
             intensities=intensities,
+            notes=before.notes if solved is None else (*self._plan_notes, *solved.notes),
             solved_s=time.perf_counter() - started,
             planned_at=time.time(),
             trouble=self._trouble(),
+            conditions=self._conditions(before.reference, intensities) if solved is None else solved.conditions,
+            residents=() if solved is None else solved.residents,
         )
 
-    def _terms(self, columns: tuple[Option, ...], intensities: Mapping[str, Intensity]) -> Terms:
-        def g_per_j(option: Option) -> float:
-            intensity = intensities.get(option.site)
-            pue = self._catalogue.sites[option.site].pue
-            return float("nan") if intensity is None else operational_g_per_j(intensity.g_per_kwh, pue)
+    def _conditions(self, reference: Option | None, intensities: Mapping[str, Intensity]) -> Conditions:
+        """As they are now."""
+        past, traffic = self._memory.past, self._memory.traffic
+        mix = None
+        if self._learned is not None:
+            estimates = self._learned[0].estimates
+            mix = traffic.mix(estimates.categories, estimates.w)
+        return Conditions(slide(self._catalogue, reference, intensities, past), mix, traffic.rate_per_s())
 
-        def g_per_s(option: Option) -> float:
-            k1 = self._catalogue.sites[option.site].k1_g_per_s
-            return float("nan") if k1 is None else k1
+    def _has_moved(self, intensities: Mapping[str, Intensity]) -> bool:
+        """Whether the current plan rests on conditions that are no longer so."""
+        if self.current.decider is None:
+            return False
+        now = self._conditions(self.current.reference, intensities)
+        return have_moved(self.current.conditions, now, self.current.decider.estimates, self._catalogue)
 
-        return Terms(
-            floor=self._catalogue.floor,
-            g_per_j=np.array([g_per_j(option) for option in columns]),
-            g_per_s=np.array([g_per_s(option) for option in columns]),
-            slack=self._catalogue.slack,
-            confidence=self._catalogue.confidence,
-            seed=self._seed,
-        )
+    def _solve(self, intensities: Mapping[str, Intensity]) -> _Solved:
+        """Who stays in memory, then the policy.
+
+        Raises:
+            PolicyError: If no decision can be computed.
+        """
+        assert self._learned is not None
+        estimator, lengths = self._learned
+        columns = estimator.known.options
+        conditions = self._conditions(columns[estimator.estimates.reference], intensities)
+        shaped = weighted(estimator, conditions.traffic)
+        terms = terms_of(self._catalogue, columns, intensities, conditions, self._seed)
+        housing = house(shaped.estimates, terms, self._catalogue, self._engines, self._memory.loads())
+        decider = decide(shaped, housing.terms, self._catalogue.policy, lengths)
+        notes = housing.notes
+        if self._catalogue.carbon_budget_g_per_hour is not None and conditions.rate_per_s is None:
+            notes = (*notes, "carbon_budget_g_per_hour is not planned for yet: there has been no request")
+        return _Solved(decider, conditions, housing.residents, notes)
 
     def _fallback_reference(self, available: tuple[Option, ...]) -> Option | None:
         """Who answers without measurements: the configured reference, else the largest model, at L0."""

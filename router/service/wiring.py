@@ -31,13 +31,16 @@ from router.service.engines import Engine, Engines
 from router.service.instruments import build_meters, build_source, runs_here
 from router.service.ledger import Ledger
 from router.service.limits import Limits
+from router.service.memory import measured_loads
 from router.service.metrics import Metrics
 from router.service.otel import Tracing
-from router.service.planner import Planner
+from router.service.past import Past
+from router.service.planner import Memory, Planner
 from router.service.provision import Provisioner
 from router.service.reload import Reloader
 from router.service.seed import is_seeded, mark_seeded, shipped_file
 from router.service.steps import Observe
+from router.service.traffic import Traffic
 from router.service.turn import TurnRunner
 from router.service.turnlog import TurnLog
 from router.store.chroma import ChromaStore
@@ -60,6 +63,7 @@ class Parts:
     reloader: Reloader | None = None
     observers: tuple[Observe, ...] = ()
     on_close: tuple[Callable[[], None], ...] = ()
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(slots=True)
@@ -107,6 +111,7 @@ class Service:
     async def close(self) -> None:
         """Free engines and files."""
         self.chooser.close()
+        self.planner.save()
         for close in self.on_close:
             await asyncio.to_thread(close)
         await self.engines.close()
@@ -170,7 +175,15 @@ def read_federation(file: Path) -> Catalogue:
 def assemble(catalogue: Catalogue, parts: Parts) -> Service:
     """A service from its parts; tests hand in fakes."""
     engines = Engines(parts.engines, most_waiting=parts.limits.queue)
-    planner = Planner(catalogue, parts.store, engines, parts.sources, seed=parts.seed, reloader=parts.reloader)
+    planner = Planner(
+        catalogue,
+        parts.store,
+        engines,
+        parts.sources,
+        seed=parts.seed,
+        reloader=parts.reloader,
+        memory=parts.memory,
+    )
     chooser = Chooser(planner, parts.embedder, Draw(parts.seed))
     metrics = Metrics()
     ledger = Ledger(parts.journal, metrics.turn)
@@ -226,8 +239,21 @@ def build(
             reloader=build_reloader(settings, meters, provisioner),
             observers=(TurnLog(prompts=settings.log_prompts), *([tracing] if tracing else [])),
             on_close=tuple(part.close for part in (provisioner, tracing) if part is not None),
+            memory=Memory(
+                Traffic(settings.data_dir / "traffic.json"),
+                Past(settings.data_dir / "intensity_past.json"),
+                lambda: measured_loads(_run_files(settings)),
+            ),
         ),
     )
+
+
+def _run_files(settings: Settings) -> list[Path]:
+    """What tells of loading: the shipped run, then those of this machine, oldest first, since later ones win."""
+    shipped = shipped_file()
+    beside = [] if shipped is None else [shipped.with_name(f"{shipped.name.removesuffix('.gz')}.runs.json")]
+    here = sorted(settings.measurements_dir.glob("*.runs.json"), key=lambda file: file.stat().st_mtime)
+    return [file for file in (*beside, *here) if file.is_file()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,11 @@ class Option:
     site: str = "local"
     setting: str = DEFAULT_SETTING
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the prompt is answered as it came, without being told to be brief."""
+        return self.directive == NO_DIRECTIVE
+
     def __str__(self) -> str:
         """Short form for people: what differs from the usual is shown."""
         text = f"{self.model}@{self.directive}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from router.domain.cascade import CascadeMode, Signals
 from router.domain.catalogue import NO_DIRECTIVE, Option
 from router.domain.decision import Plan, Row
 from router.domain.errors import PolicyError
@@ -20,6 +21,7 @@ from router.domain.estimates import Estimates, FloatArray, IntArray, Known, Prom
 from router.domain.ports import Policy
 from router.estimate.estimator import Estimator, fit_estimator
 from router.estimate.lengths import Lengths, Line, expected_output_tokens
+from router.learn.cascades import CascadedEstimator, terms_for, with_cascades
 from router.policy.registry import make_policy
 from router.policy.rows import rows_of_plan
 from router.policy.terms import expected_of, grams_of, pooled, price, rows_of
@@ -117,6 +119,11 @@ class Decider:
         return self._with_embodied
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Which cascades are in or out, and why."""
+        return self.estimator.notes if isinstance(self.estimator, CascadedEstimator) else ()
+
+    @property
     def price_of_quality_g(self) -> float | None:
         """Grams that one unit (100 points) of quality is worth under the plan, or None."""
         return None if self.plan is None else self.plan.price_of_quality_g
@@ -138,7 +145,8 @@ class Decider:
     def reading_g(self, tokens: float) -> FloatArray:
         """(O,) grams of reading so many tokens more; 0 where that is not known, as prompts are priced."""
         read_j = tokens * self.lengths.j_per_prompt_token
-        return price(read_j, tokens * self.lengths.s_per_prompt_token, self.terms, self._with_embodied)
+        alone = replace(self.terms, load_j=None, load_s=None, closed=None)  # reading more loads no model twice
+        return price(read_j, tokens * self.lengths.s_per_prompt_token, alone, self._with_embodied)
 
     def typical(self) -> tuple[FloatArray, FloatArray]:
         """(O,) grams and quality of a prompt of the traffic, NaN where unknown."""
@@ -284,6 +292,8 @@ def fit_decider(
     *,
     reference: Option | str | None = None,
     traffic: FloatArray | None = None,
+    signals: Signals | None = None,
+    cascades: CascadeMode = "off",
 ) -> Decider:
     """Fit everything.
 
@@ -294,15 +304,18 @@ def fit_decider(
         seed: Of the folds.
         reference: As configured: an option, or a model's name (at L0); None to take the most accurate.
         traffic: (C,) shares of the categories (sorted names) in the traffic; None: as measured.
+        signals: Of the known prompts' answers, for cascades.
+        cascades: Whether there are any: ``auto`` where they pay on prompts they were not chosen on.
 
     Raises:
         PolicyError: If no decision can be computed from what is known.
         ConfigError: If there is no policy of that name.
     """
     make_policy(policy)  # a wrong name is told before the work
-    return decide(
-        fit_estimator(known, reference=reference, traffic=traffic, seed=seed), terms, policy, Lengths.fit(known)
-    )
+    estimator = fit_estimator(known, reference=reference, traffic=traffic, seed=seed)
+    if cascades != "off":
+        estimator = with_cascades(estimator, signals, terms, cascades, seed)
+    return decide(estimator, terms, policy, Lengths.fit(estimator.known))
 
 
 def weighted(estimator: Estimator, traffic: FloatArray | None) -> Estimator:
@@ -321,6 +334,7 @@ def decide(estimator: Estimator, terms: Terms, policy: str, lengths: Lengths) ->
         ConfigError: If there is no policy of that name.
     """
     estimates, known = estimator.estimates, estimator.known
+    terms = terms_for(terms, known.options)
     grams = grams_of(estimates, terms)
     fitted = make_policy(policy).fit(known, estimates, terms)
     plan = fitted.plan

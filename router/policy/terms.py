@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.domain.catalogue import NO_DIRECTIVE
 from router.domain.decision import Plan
 from router.domain.errors import PolicyError
 from router.domain.estimates import Estimates, FloatArray, Known, PromptView, Terms
@@ -127,7 +126,7 @@ def importance(p: FloatArray, w: FloatArray) -> FloatArray:
 
 def may_be_brief(estimates: Estimates) -> FloatArray:
     """(O,) 0 for options a prompt that forbids brevity may get (L0 and the reference), infinite for the others."""
-    plain = np.array([option.directive == NO_DIRECTIVE for option in estimates.options])
+    plain = np.array([option.is_plain for option in estimates.options])
     plain[estimates.reference] = True
     return np.where(plain, 0.0, np.inf)
 

@@ -205,6 +205,7 @@ class Turn:
         side: What a client's own request was for (``title``, ``tags``, ...), None where a person asked.
         conversation: ``kept``, ``switched`` or ``escalated``: what became of its model; None where there was none.
         basis: What reports are computed from.
+        escalations: How often a cascade's first answer was not good enough and another option answered.
     """
 
     id: str
@@ -222,3 +223,4 @@ class Turn:
     side: str | None = None
     conversation: str | None = None
     basis: Basis = field(default_factory=Basis)
+    escalations: int = 0

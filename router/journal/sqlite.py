@@ -76,6 +76,9 @@ MIGRATIONS = (
     ALTER TABLE turns ADD COLUMN reference_operational_g REAL;
     ALTER TABLE turns ADD COLUMN earlier_answers INTEGER;
     """,
+    """
+    ALTER TABLE turns ADD COLUMN escalations INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 _TURN_COLUMNS = tuple(field.name for field in fields(Turn) if field.name not in ("carbon", "basis"))

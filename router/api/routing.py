@@ -6,14 +6,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from router.api import answers_schema as shapes
 from router.api import documents
 from router.api.bodies import WireRoute
 from router.api.explain import decision_json, plan_json
 from router.api.headers import with_conversation
-from router.api.openai_schema import ChatRequest
+from router.api.openai_schema import ChatRequest, WireMessage
 from router.domain.chat import Message
 from router.domain.errors import RequestError
 from router.service.ask import AUTO, Ask
@@ -26,7 +26,7 @@ class RouteRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     prompt: str | None = None
-    messages: list[dict[str, Any]] | None = None
+    messages: list[WireMessage] | None = Field(default=None, min_length=1)
     model: str = AUTO
     directive: str | None = None
 
@@ -39,8 +39,7 @@ class RouteRequest(BaseModel):
         if (self.prompt is None) == (self.messages is None):
             raise RequestError("send either `prompt` or `messages`", param="prompt")
         if self.messages is not None:
-            body = {"messages": self.messages, "model": self.model, "directive": self.directive}
-            return ChatRequest.model_validate(body).ask()
+            return ChatRequest(messages=self.messages, model=self.model, directive=self.directive).ask()
         prompt = self.prompt or ""
         if not prompt.strip():
             raise RequestError("the prompt is empty", param="prompt", hint="send a prompt with text")

@@ -25,6 +25,8 @@ class Gate:
         self._mean_s = 1.0
         self.running = 0
         self.waiting = 0
+        self._worked_s = (0.0, 0.0)
+        self._counted_at = time.monotonic()
 
     @property
     def idle(self) -> bool:
@@ -40,14 +42,26 @@ class Gate:
             DeadlineError: If none became free in time.
         """
         await self._enter(deadline_at)
-        self.running += 1
+        self._count(+1)
         began = time.monotonic()
         try:
             yield
         finally:
-            self.running -= 1
+            self._count(-1)
             self._mean_s += _MEMORY * (time.monotonic() - began - self._mean_s)
             self._semaphore.release()
+
+    def worked_s(self) -> tuple[float, float]:
+        """Integrals over time, so far, of the generations in flight and of their square, in seconds."""
+        self._count(0)
+        return self._worked_s
+
+    def _count(self, change: int) -> None:
+        now = time.monotonic()
+        elapsed_s, self._counted_at = now - self._counted_at, now
+        linear_s, square_s = self._worked_s
+        self._worked_s = (linear_s + self.running * elapsed_s, square_s + self.running**2 * elapsed_s)
+        self.running += change
 
     async def _enter(self, deadline_at: float) -> None:
         if self._semaphore.locked() and self.waiting >= self._most_waiting:

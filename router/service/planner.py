@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from router.domain.catalogue import Catalogue, Option
@@ -21,12 +21,15 @@ from router.domain.record import Measurement
 from router.estimate.estimator import Estimator, fit_estimator
 from router.estimate.known import build_known
 from router.estimate.lengths import Lengths
+from router.estimate.signals import build_signals
+from router.learn.cascades import CascadedEstimator, with_cascades
 from router.learn.refit import Decider, decide, weighted
 from router.policy.registry import make_policy
 from router.service.conditions import Conditions, Sliding, have_moved, slide, terms_of
 from router.service.coverage import coverage_notes
 from router.service.engines import Engines
 from router.service.grid import Grid, read_grid
+from router.service.load import LoadWatch, SiteLoad
 from router.service.memory import Load, Place, Resident, house
 from router.service.past import Past
 from router.service.reload import Reloader
@@ -56,6 +59,7 @@ class Snapshot:
         grid: Intensities with how their sources do, and forecasts.
         conditions: Where the floor stands, the traffic's shares and rate it was solved for.
         residents: Who stays in memory, where the models of a site do not all fit.
+        loads: For which load of each site the rows were read.
     """
 
     catalogue: Catalogue
@@ -71,6 +75,7 @@ class Snapshot:
     grid: Grid = field(default_factory=Grid)
     conditions: Conditions = _NOTHING_YET
     residents: tuple[Resident, ...] = ()
+    loads: tuple[SiteLoad, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ class Planner:
         seed: int = 0,
         reloader: Reloader | None = None,
         memory: Memory | None = None,
+        load: LoadWatch | None = None,
     ) -> None:
         """Take what the plan rests on.
 
@@ -122,6 +128,7 @@ class Planner:
             seed: Of folds and draws.
             reloader: Watches models.yaml; None where the federation stays as it is.
             memory: Traffic, past intensity and loading; None to begin with nothing.
+            load: Follows how many generations the sites have in flight; None to begin with nothing.
         """
         self._catalogue = catalogue
         self._store = store
@@ -130,10 +137,11 @@ class Planner:
         self._seed = seed
         self._reloader = reloader
         self._memory = Memory() if memory is None else memory
-        self._learned: tuple[Estimator, Lengths] | None = None
+        self._load = LoadWatch() if load is None else load
+        self._learned: tuple[Estimator, CascadedEstimator, Lengths] | None = None
         self._plan_notes: tuple[str, ...] = ()
         self._saved_at = time.monotonic()
-        self._measured: tuple[int, tuple[Option, ...]] | None = None
+        self._measured: tuple[int, tuple[Option, ...], frozenset[tuple[str, int]]] | None = None
         self._grams: dict[str, float] = {}
         self._lock = asyncio.Lock()
         self.current = Snapshot(catalogue)
@@ -166,7 +174,7 @@ class Planner:
                 self._saved_at = time.monotonic()
                 await asyncio.to_thread(self.save)
             grams = {name: value.g_per_kwh for name, value in intensities.items()}
-            measured = (self._store.generation, available)
+            measured = (self._store.generation, available, self._load.observe(self._engines.gates))
             if force or measured != self._measured:
                 self.current = await asyncio.to_thread(self._plan, available, intensities)
             elif grams != self._grams or self._has_moved(intensities):
@@ -217,17 +225,20 @@ class Planner:
         started = time.perf_counter()
         measurements, embeddings = self._store.all()
         columns = _measured(measurements, available)
-        notes = self._notes(measurements, available)
+        at_load, loads, load_notes = self._load.read(measurements)
+        notes = (*self._notes(measurements, available), *load_notes)
         solved: _Solved | None = None
         self._learned = None
         rows = [i for i, m in enumerate(measurements) if m.split != "validation"]
         if columns and rows:
-            known = build_known([measurements[i] for i in rows], embeddings[rows], options=columns)
+            known = build_known([at_load[i] for i in rows], embeddings[rows], options=columns)
             try:
                 make_policy(self._catalogue.policy)  # a wrong name is told before the work
                 estimator = fit_estimator(known, reference=self._catalogue.reference, seed=self._seed)
                 notes = (*notes, *coverage_notes(known, estimator.estimates))
-                self._learned = estimator, Lengths.fit(known)
+                cascaded = self._cascaded(estimator, [measurements[i] for i in rows], intensities)
+                self._learned = estimator, cascaded, Lengths.fit(cascaded.known)
+                notes = (*notes, *cascaded.notes)
                 solved = self._solve(intensities)
             except PolicyError as error:
                 notes = (*notes, f"no plan: {error}")
@@ -249,6 +260,7 @@ class Planner:
             trouble=self._trouble(),
             conditions=self._conditions(reference, intensities) if solved is None else solved.conditions,
             residents=() if solved is None else solved.residents,
+            loads=loads,
         )
 
     def _replan(self, intensities: Mapping[str, Intensity]) -> Snapshot:
@@ -291,17 +303,27 @@ class Planner:
             PolicyError: If no decision can be computed.
         """
         assert self._learned is not None
-        estimator, lengths = self._learned
+        estimator, cascaded, lengths = self._learned
         columns = estimator.known.options
         conditions = self._conditions(columns[estimator.estimates.reference], intensities)
         shaped = weighted(estimator, conditions.traffic)
         terms = terms_of(self._catalogue, columns, intensities, conditions, self._seed)
         housing = house(shaped.estimates, terms, self._catalogue, self._engines, self._memory.loads())
-        decider = decide(shaped, housing.terms, self._catalogue.policy, lengths)
+        decider = decide(weighted(cascaded, conditions.traffic), housing.terms, self._catalogue.policy, lengths)
         notes = housing.notes
         if self._catalogue.carbon_budget_g_per_hour is not None and conditions.rate_per_s is None:
             notes = (*notes, "carbon_budget_g_per_hour is not planned for yet: there has been no request")
         return _Solved(decider, conditions, housing.residents, notes)
+
+    def _cascaded(
+        self, estimator: Estimator, rows: Sequence[Measurement], intensities: Mapping[str, Intensity]
+    ) -> CascadedEstimator:
+        """The estimator with the cascades that are worth a column."""
+        mode, columns = self._catalogue.cascades, estimator.known.options
+        conditions = self._conditions(columns[estimator.estimates.reference], intensities)
+        terms = terms_of(self._catalogue, columns, intensities, conditions, self._seed)
+        signals = None if mode == "off" else build_signals(rows, columns)
+        return with_cascades(estimator, signals, terms, mode, self._seed)
 
     def _fallback_reference(self, available: tuple[Option, ...]) -> Option | None:
         """Who answers without measurements: the configured reference, else the largest model, at L0."""

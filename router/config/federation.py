@@ -13,6 +13,7 @@ from typing import cast, get_args
 from urllib.parse import urlsplit
 
 from router.config.yaml_nodes import Located, compose, did_you_mean
+from router.domain.cascade import CASCADE_MODES, CascadeMode
 from router.domain.catalogue import (
     NO_DIRECTIVE,
     Catalogue,
@@ -30,7 +31,7 @@ SIDE_MODEL = "auto-side"
 
 _TOP_KEYS = (
     *("directives", "floor", "slack", "confidence", "policy", "reference", "embedding_model"),
-    *("sliding_floor", "max_mean_seconds", "carbon_budget_g_per_hour"),
+    *("sliding_floor", "max_mean_seconds", "carbon_budget_g_per_hour", "cascades"),
     *("aliases", "sites", "models"),
 )
 _SITE_KEYS = (
@@ -81,6 +82,7 @@ def load_catalogue(path: Path | str, *, policies: Collection[str] | None = None)
         sliding_floor=_switch(top["sliding_floor"]) if "sliding_floor" in top else defaults.sliding_floor,
         max_mean_seconds=_limit(top.get("max_mean_seconds"), "seconds"),
         carbon_budget_g_per_hour=_limit(top.get("carbon_budget_g_per_hour"), "grams"),
+        cascades=_cascades(top["cascades"]) if "cascades" in top else defaults.cascades,
     )
 
 
@@ -312,6 +314,16 @@ def _confidence(at: Located) -> float:
     if value >= 1:
         raise at.error(f"expected a probability from .5 to below 1, found {value:g}")
     return value
+
+
+def _cascades(at: Located) -> CascadeMode:
+    mode = at.text().lower()
+    if mode not in CASCADE_MODES:
+        raise at.error(
+            f"expected auto, on or off, found {mode!r}" + did_you_mean(mode, CASCADE_MODES),
+            hint="auto tries a cheap answer first where that pays on prompts it was not chosen on",
+        )
+    return cast(CascadeMode, mode)
 
 
 def _policy(at: Located, policies: Collection[str] | None) -> str:

@@ -198,6 +198,8 @@ class Catalogue:
         sliding_floor: Whether cleaner hours than usual ask for more than the floor.
         max_mean_seconds: Highest mean device seconds of an answer, or None.
         carbon_budget_g_per_hour: Grams that may be emitted in an hour, or None.
+        cascades: Whether a cheap answer may be tried first and judged: ``auto`` where that pays on prompts it was not
+            chosen on, ``on``, ``off``.
     """
 
     directives: Mapping[str, Directive]
@@ -213,6 +215,7 @@ class Catalogue:
     sliding_floor: bool = True
     max_mean_seconds: float | None = None
     carbon_budget_g_per_hour: float | None = None
+    cascades: Literal["auto", "on", "off"] = "auto"
 
     def options(self) -> tuple[Option, ...]:
         """Every (site, model, directive) at its default setting, in the file's order."""

@@ -324,6 +324,9 @@ class PlanAnswer(Shape):
     reference: OptionName | None
     intensity_g_per_kwh: dict[str, dict[str, Any]]
     intensity_forecast: dict[str, list[dict[str, float]]]
+    sliding_floor: dict[str, Any]
+    traffic: dict[str, Any]
+    residency: list[dict[str, Any]]
     measured_prompts: int = Field(ge=0)
     notes: list[str]
     plan: dict[str, Any] | None

@@ -81,8 +81,66 @@ def plan_json(snapshot: Snapshot) -> dict[str, Any]:
             *snapshot.notes,
             *(plan.notes if plan else ()),
         ],
-        "plan": None if plan is None else _mix_json(plan),
+        **conditions_json(snapshot),
+        "load": {
+            each.site: {"observed": number(each.observed), "rows_at": each.level} for each in snapshot.loads
+        },
+        "plan": None if plan is None else {**_mix_json(plan), "rows": _rows_json(snapshot)},
     }  # fmt: skip
+
+
+def conditions_json(snapshot: Snapshot) -> dict[str, Any]:
+    """What the plan was solved for beside the measurements: the floor's slide, traffic, and who stays in memory."""
+    conditions, plan = snapshot.conditions, None if snapshot.decider is None else snapshot.decider.plan
+    sliding, mix = conditions.sliding, conditions.mix
+    categories = () if snapshot.decider is None else snapshot.decider.categories
+    return {
+        "sliding_floor": {
+            "on": sliding.is_on,
+            "s": number(sliding.s),
+            "why": sliding.why,
+            "site": sliding.site,
+            "k0_g_per_kwh": number(sliding.k0_g_per_kwh),
+            "k0_min_g_per_kwh": None if sliding.span is None else number(sliding.span.low_g_per_kwh),
+            "k0_max_g_per_kwh": None if sliding.span is None else number(sliding.span.high_g_per_kwh),
+            "hours_of_history": None if sliding.span is None else sliding.span.hours,
+            "floor_in_force": None if plan is None else number(plan.floor_quality),
+        },
+        "traffic": {
+            "shares": {} if mix is None else {c: number(w) for c, w in zip(categories, mix.w, strict=True)},
+            "effective_n": None if mix is None else number(mix.effective_n),
+            "prior_n": None if mix is None else number(mix.prior_n),
+            "half_life_s": None if mix is None else number(mix.half_life_s),
+            "rate_per_s": number(conditions.rate_per_s),
+        },
+        "residency": [
+            {
+                "site": resident.site,
+                "model": resident.model,
+                "state": resident.state,
+                "bytes": number(resident.bytes),
+                "load_energy_j": number(resident.load.energy_j),
+                "load_s": number(resident.load.seconds),
+                "load_method": resident.load.method,
+            }
+            for resident in snapshot.residents
+        ],
+    }
+
+
+def _rows_json(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Every row of the program; prices are grams a prompt for one unit of the row made stricter."""
+    return [
+        {
+            "row": row.name,
+            "limit": number(row.limit),
+            "value": number(row.value),
+            "unit": row.unit,
+            "price_g_per_unit": number(row.price_g),
+            "exceeded_by": number(row.excess),
+        }
+        for row in (() if snapshot.decider is None else snapshot.decider.rows)
+    ]
 
 
 def _mix_json(plan: Plan) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def plan(
             best = min(coming, key=lambda point: float(point["g_per_kwh"]))
             hours = max(0.0, (best["begins_at"] - time.time()) / SECONDS_PER_HOUR)
             typer.echo(f"  lowest of the forecast: {best['g_per_kwh']:g} g/kWh in {hours:.1f} h")
+    for line in _conditions(answer):
+        typer.echo(line)
     for note in answer["notes"]:
         typer.echo(f"note: {note}")
     if mix is None:
@@ -70,3 +72,41 @@ def plan(
             for first, part in enumerate(category["mix"])
         ],
     )
+    print_table(
+        ["row", "asked for", "the plan has", "unit", "price of one unit stricter"],
+        [
+            [
+                row["row"],
+                f"{row['limit']:.4g}",
+                f"{row['value']:.4g}" + (f" ({row['exceeded_by']:.0%} over)" if row["exceeded_by"] else ""),
+                row["unit"],
+                "not known" if row["price_g_per_unit"] is None else f"{milligrams(row['price_g_per_unit'])} a prompt",
+            ]
+            for row in mix["rows"]
+        ],
+    )
+
+
+def _conditions(answer: dict[str, Any]) -> list[str]:
+    """Where the floor stands, what traffic the plan is for, and who stays in memory."""
+    sliding, traffic = answer["sliding_floor"], answer["traffic"]
+    lines = []
+    if sliding["on"]:
+        span = ""
+        if sliding["k0_min_g_per_kwh"] is not None:
+            span = f", {sliding['k0_min_g_per_kwh']:g} to {sliding['k0_max_g_per_kwh']:g} g/kWh in its past"
+        lines.append(f"sliding floor: s = {sliding['s']:.2f} ({sliding['why']}{span})")
+    if sliding["floor_in_force"] is not None:
+        lines.append(f"floor in force: {percent(sliding['floor_in_force'])} of the prompts right")
+    if traffic["effective_n"] is not None:
+        rate = "not known yet" if traffic["rate_per_s"] is None else f"{3600 * traffic['rate_per_s']:.3g} an hour"
+        lines.append(
+            f"traffic: {traffic['effective_n']:.1f} recent prompts beside the measured mix, which counts "
+            f"{traffic['prior_n']:g}; requests {rate}"
+        )
+    lines += [
+        f"memory at {r['site']}: {r['model']} {r['state']} ({r['bytes'] / 1e9:.2f} GB; loading "
+        f"{r['load_energy_j']:.3g} J, {r['load_s']:.2g} s, {r['load_method']})"
+        for r in answer["residency"]
+    ]
+    return lines

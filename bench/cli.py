@@ -32,6 +32,7 @@ app.command("ship", help=SHIP_HELP)(ship_command)
 _PASSED_ON: dict[str, Any] = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 _ELSEWHERE = {
     "replay": ("bench.replay", "Weigh policies against each other on recorded measurements."),
+    "context": ("bench.context", "How much of a conversation to route by: what the probe makes of its last turn."),
     "papers": ("bench.papers.app", "Reproduce the published systems' figures."),
 }
 

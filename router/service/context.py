@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from router.domain.chat import Message
 
-SHORT_WORDS = 14
+SHORT_WORDS = 10
 """A longer turn is taken to stand alone."""
 
 VERY_SHORT_WORDS = 3

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from router.domain.errors import ConfigError
-from router.domain.reading import Intensity
+from router.domain.reading import Intensity, IntensityKind
 
 _WHERE = "sites.*.intensity_g_per_kwh in models.yaml"
 
@@ -19,11 +19,13 @@ class FixedIntensity:
         g_per_kwh: gCO2e per kWh of every zone that ``by_zone`` does not name, or None where there is no such figure.
         by_zone: gCO2e per kWh of single zones.
         source: What is shown as the origin of the figures.
+        kind: Whether they are average or marginal.
     """
 
     g_per_kwh: float | None = None
     by_zone: Mapping[str, float] = field(default_factory=dict)
     source: str = "fixed figure"
+    kind: IntensityKind = "average"
 
     def __post_init__(self) -> None:
         """Refuse figures that cannot be intensities.
@@ -39,4 +41,4 @@ class FixedIntensity:
     async def intensity(self, zone: str | None) -> Intensity | None:
         """The configured figure; its age is None, since it belongs to no moment."""
         value = self.g_per_kwh if zone is None else self.by_zone.get(zone, self.g_per_kwh)
-        return None if value is None else Intensity(value, zone, self.source)
+        return None if value is None else Intensity(value, zone, self.source, kind=self.kind)

@@ -12,6 +12,7 @@ import typer
 from router.cli.output import JsonOption, print_json
 from router.config.settings import load_settings
 from router.domain.errors import RouterError
+from router.domain.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from router.service.wiring import Service
@@ -109,7 +110,7 @@ async def _engines(service: Service) -> list[Finding]:
 
 
 def _meters(service: Service) -> list[Finding]:
-    from router.service.instruments import local_meter, runs_here
+    from router.service.instruments import runs_here
 
     findings = []
     for name, site in service.catalogue.sites.items():
@@ -117,7 +118,7 @@ def _meters(service: Service) -> list[Finding]:
         if not runs_here(site):
             findings.append(Finding(part, "warning", source))
             continue
-        lacking = "; ".join(local_meter(site.watts_per_core).lacking)
+        lacking = "; ".join(service.lacking_meters)
         if "busy core" not in source and not source.startswith("nothing"):
             findings.append(Finding(part, "ok", source))
         elif site.watts_per_core is None:
@@ -155,13 +156,25 @@ def _store(service: Service) -> Finding:
 
 
 async def _intensity(service: Service) -> list[Finding]:
+    from router.service.grid import read_grid
+
+    grid = await read_grid(service.sources, service.catalogue)
     findings = []
-    for name, source in service.sources.items():
-        site = service.catalogue.sites[name]
-        value = await source.intensity(site.zone)
+    for name in service.catalogue.sites:
+        part, value, health = f"intensity at {name}", grid.intensities.get(name), grid.health.get(name)
+        why = health.last_error if health is not None else None
         if value is None:
-            todo = f"set intensity_g_per_kwh for site {name} in models.yaml"
-            findings.append(Finding(f"intensity at {name}", "missing", "unknown", todo))
+            todo = (
+                f"set intensity_g_per_kwh for site {name} in models.yaml, or intensity_fallback_g_per_kwh beside zone"
+            )
+            findings.append(Finding(part, "missing", f"unknown: {why}" if why else "unknown", todo))
+            continue
+        how = [value.kind, *([] if value.age_s is None else [f"{value.age_s / SECONDS_PER_HOUR:.1f} h old"])]
+        how += [word for word, holds in (("estimated", value.estimated), ("not current", value.stale)) if holds]
+        text = f"{value.g_per_kwh:g} g/kWh, {value.source} ({', '.join(how)})"
+        if value.stale:
+            todo = "it is used until the source answers again; look at its address, token and zone"
+            findings.append(Finding(part, "warning", f"{text}: {why}" if why else text, todo))
         else:
-            findings.append(Finding(f"intensity at {name}", "ok", f"{value.g_per_kwh:g} g/kWh, {value.source}"))
+            findings.append(Finding(part, "ok", text))
     return findings

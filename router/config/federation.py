@@ -25,6 +25,7 @@ from router.domain.catalogue import (
     Site,
     Weights,
 )
+from router.domain.reading import IntensityKind
 
 AUTO = "auto"
 SIDE_MODEL = "auto-side"
@@ -37,6 +38,7 @@ _TOP_KEYS = (
 _SITE_KEYS = (
     *("engine", "url", "zone", "intensity_g_per_kwh", "pue", "embodied_g", "resource_share", "lifetime_s"),
     *("watts_per_core", "memory_bytes", "slots", "api_key_env"),
+    *("intensity_trace", "intensity_kind", "intensity_fallback_g_per_kwh"),
 )
 _EMBODIED_KEYS = ("low", "mid", "high", "source")
 _MODEL_KEYS = ("parameters", "context", "licence", "sites", "weights", "tags")
@@ -115,9 +117,10 @@ def _site(name: str, at: Located) -> Site:
         engine=_engine(given["engine"]) if "engine" in given else plain.engine,
         url=_url(given["url"]) if "url" in given else None,
         zone=_stated(given["zone"]) if "zone" in given else None,
-        intensity_g_per_kwh=given["intensity_g_per_kwh"].number(low=0, unit="g/kWh")
-        if "intensity_g_per_kwh" in given
-        else None,
+        intensity_g_per_kwh=_grams_per_kwh(given, "intensity_g_per_kwh"),
+        intensity_trace=_path(given["intensity_trace"]) if "intensity_trace" in given else None,
+        intensity_kind=_kind(given["intensity_kind"]) if "intensity_kind" in given else plain.intensity_kind,
+        intensity_fallback_g_per_kwh=_grams_per_kwh(given, "intensity_fallback_g_per_kwh"),
         pue=given["pue"].number(low=1) if "pue" in given else plain.pue,
         embodied=_embodied(given["embodied_g"]) if "embodied_g" in given else None,
         resource_share=given["resource_share"].number(above=0, high=1)
@@ -131,7 +134,40 @@ def _site(name: str, at: Located) -> Site:
     )
     if site.engine in ("ollama", "openai") and site.url is None:
         raise at.error(f"engine {site.engine} needs a url", hint='for instance url: "http://127.0.0.1:11434"')
+    _check_intensity(site, given)
     return site
+
+
+def _grams_per_kwh(given: Mapping[str, Located], key: str) -> float | None:
+    return given[key].number(low=0, unit="g/kWh") if key in given else None
+
+
+def _kind(at: Located) -> IntensityKind:
+    kind, kinds = at.text(), get_args(IntensityKind)
+    if kind not in kinds:
+        raise at.error(
+            f"unknown kind of intensity {kind!r}" + did_you_mean(kind, kinds), hint=f"write {' or '.join(kinds)}"
+        )
+    return cast(IntensityKind, kind)
+
+
+def _check_intensity(site: Site, given: Mapping[str, Located]) -> None:
+    """What is said of the intensity must go together."""
+    fixed, trace = "intensity_g_per_kwh" in given, given.get("intensity_trace")
+    if trace is not None and fixed:
+        raise trace.error(
+            "a fixed figure is given too", hint="keep one; intensity_fallback_g_per_kwh stands in for the trace's gaps"
+        )
+    if trace is not None and site.zone is None:
+        raise trace.error("which column of the trace?", hint="set `zone` to the name of one")
+    if fixed and "intensity_fallback_g_per_kwh" in given:
+        raise given["intensity_fallback_g_per_kwh"].error(
+            "a fixed figure never fails", hint="remove this line, or intensity_g_per_kwh to ask a source"
+        )
+    if "intensity_kind" in given and not fixed and trace is None:
+        raise given["intensity_kind"].error(
+            "sources say themselves what they give", hint="it belongs to intensity_g_per_kwh or intensity_trace"
+        )
 
 
 def _engine(at: Located) -> EngineKind:
@@ -235,11 +271,11 @@ def _weights(at: Located) -> Weights:
         files=_stated(given["files"]) if "files" in given else "",
         bytes=given["bytes"].whole_number(unit="bytes") if "bytes" in given else None,
         sha256=_sha256(given["sha256"]) if "sha256" in given else None,
-        path=_weights_path(given["path"]) if "path" in given else None,
+        path=_path(given["path"]) if "path" in given else None,
     )
 
 
-def _weights_path(at: Located) -> str:
+def _path(at: Located) -> str:
     """As written, with ``~`` expanded; a relative one is meant from the folder of the file that names it."""
     return str(Path(at.file).parent / Path(_stated(at)).expanduser())
 

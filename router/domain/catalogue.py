@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from router.domain.reading import IntensityKind
 from router.domain.sci import embodied_g_per_s
 
 EngineKind = Literal["auto", "ollama", "openai", "embedded", "scripted"]
@@ -71,6 +72,9 @@ class Site:
         url: Where an Ollama or OpenAI-compatible engine listens, or None.
         zone: Grid zone (Electricity Maps naming), or None.
         intensity_g_per_kwh: Fixed grid intensity, or None where a source is to be asked.
+        intensity_trace: A recorded hourly trace (CSV) instead, or None.
+        intensity_kind: Whether the fixed figure or the trace is average or marginal.
+        intensity_fallback_g_per_kwh: What counts, marked stale, where trace or source have had no value for long.
         pue: Power usage effectiveness, at least 1.
         embodied: Embodied carbon of the machine, or None where unknown.
         resource_share: Share of that machine reserved for the models, the RS of the SCI formula.
@@ -86,6 +90,9 @@ class Site:
     url: str | None = None
     zone: str | None = None
     intensity_g_per_kwh: float | None = None
+    intensity_trace: str | None = None
+    intensity_kind: IntensityKind = "average"
+    intensity_fallback_g_per_kwh: float | None = None
     pue: float = 1.0
     embodied: Embodied | None = None
     resource_share: float = 1.0

@@ -8,13 +8,16 @@ modelled part calls itself modelled.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from router.carbon.cached import CachedIntensity
 from router.carbon.electricitymaps import ElectricityMaps
 from router.carbon.fixed import FixedIntensity
 from router.carbon.gridfree import GridFree
+from router.carbon.trace import Trace, TraceIntensity
 from router.domain.catalogue import Catalogue, Site
 from router.domain.errors import MeterError
 from router.domain.ports import IntensitySource, Meter
@@ -65,17 +68,36 @@ def local_meter(watts_per_core: float | None) -> LocalMeter:
     return LocalMeter(SharedMeter(counter), tuple(lacking))
 
 
+@dataclass(frozen=True, slots=True)
+class SiteMeters:
+    """The meters of all sites.
+
+    Attributes:
+        meters: By site.
+        lacking: Better instruments of this machine that could not be used, and what to do about it, in sentences.
+    """
+
+    meters: Mapping[str, Meter]
+    lacking: tuple[str, ...] = ()
+
+
 def build_meters(catalogue: Catalogue) -> dict[str, Meter]:
-    """The meter of every site.
+    """The meter of every site; see :func:`open_meters`."""
+    return dict(open_meters(catalogue).meters)
+
+
+def open_meters(catalogue: Catalogue) -> SiteMeters:
+    """The meter of every site, each instrument opened once.
 
     All sites on this machine share one meter: their generations run on the same devices, and two meters over them
     would both count what overlaps. What is metered here says nothing of a site elsewhere.
     """
     here = [site for site in catalogue.sites.values() if runs_here(site)]
     watts = next((site.watts_per_core for site in here if site.watts_per_core is not None), None)
-    local = local_meter(watts).meter if here else NoMeter()
+    local = local_meter(watts) if here else LocalMeter(NoMeter(), ())
     remote = NoMeter("nothing meters it: the site is another machine")
-    return {name: local if runs_here(site) else remote for name, site in catalogue.sites.items()}
+    meters = {name: local.meter if runs_here(site) else remote for name, site in catalogue.sites.items()}
+    return SiteMeters(meters, local.lacking)
 
 
 def runs_here(site: Site) -> bool:
@@ -85,11 +107,22 @@ def runs_here(site: Site) -> bool:
 
 
 def build_source(site: Site) -> IntensitySource:
-    """The intensity source of a site: its fixed figure, else one that is asked, and cached.
+    """The intensity source of a site: its fixed figure or its trace, else one that is asked, and cached.
 
     Electricity Maps where there is a token for it (``ROUTER_ELECTRICITY_MAPS_TOKEN``), else sources without a key.
+
+    Raises:
+        ConfigError: If the trace cannot be read or lacks the zone.
     """
+    kind = site.intensity_kind
     if site.intensity_g_per_kwh is not None:
-        return FixedIntensity(site.intensity_g_per_kwh, source="fixed figure in models.yaml")
+        return FixedIntensity(site.intensity_g_per_kwh, source="fixed figure in models.yaml", kind=kind)
+    spare = site.intensity_fallback_g_per_kwh
+    fallback = None if spare is None else FixedIntensity(spare, source="intensity_fallback_g_per_kwh in models.yaml")
+    if site.intensity_trace is not None:
+        trace = Trace.load(Path(site.intensity_trace))
+        if site.zone is not None:
+            trace.series(site.zone)  # refuses a zone that it does not have
+        return TraceIntensity(trace, kind=kind, fallback=fallback)
     token = os.environ.get(TOKEN)
-    return CachedIntensity(ElectricityMaps(token) if token else GridFree())
+    return CachedIntensity(ElectricityMaps(token) if token else GridFree(), fallback=fallback)

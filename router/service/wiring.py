@@ -28,7 +28,7 @@ from router.policy.registry import POLICY_NAMES
 from router.service.breaker import Breakers
 from router.service.chooser import Chooser
 from router.service.engines import Engine, Engines
-from router.service.instruments import build_meters, build_source, runs_here
+from router.service.instruments import build_meters, build_source, open_meters, runs_here
 from router.service.ledger import Ledger
 from router.service.limits import Limits
 from router.service.memory import measured_loads
@@ -64,6 +64,7 @@ class Parts:
     observers: tuple[Observe, ...] = ()
     on_close: tuple[Callable[[], None], ...] = ()
     memory: Memory = field(default_factory=Memory)
+    lacking_meters: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Service:
     breakers: Breakers
     metrics: Metrics
     on_close: tuple[Callable[[], None], ...] = ()
+    lacking_meters: tuple[str, ...] = ()
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -204,6 +206,7 @@ def assemble(catalogue: Catalogue, parts: Parts) -> Service:
         breakers=breakers,
         metrics=metrics,
         on_close=parts.on_close,
+        lacking_meters=parts.lacking_meters,
     )
 
 
@@ -226,7 +229,8 @@ def build(
         RouterError: If the store or the journal cannot be opened.
     """
     opened = open_store(settings, catalogue)
-    backends, meters = build_backends(catalogue, settings), build_meters(catalogue)
+    backends, opened_meters = build_backends(catalogue, settings), open_meters(catalogue)
+    meters = opened_meters.meters
     return assemble(
         catalogue,
         Parts(
@@ -238,6 +242,7 @@ def build(
             limits=Limits(queue=settings.queue, deadline_s=settings.deadline_s),
             reloader=build_reloader(settings, meters, provisioner),
             observers=(TurnLog(prompts=settings.log_prompts), *([tracing] if tracing else [])),
+            lacking_meters=opened_meters.lacking,
             on_close=tuple(part.close for part in (provisioner, tracing) if part is not None),
             memory=Memory(
                 Traffic(settings.data_dir / "traffic.json"),
@@ -262,6 +267,15 @@ class StoreAndEmbedder:
 
     store: ChromaStore
     embedder: Embedder
+
+
+def open_journal(settings: Settings) -> Journal:
+    """The journal of turns, also while a server writes to it.
+
+    Raises:
+        JournalError: If it cannot be opened.
+    """
+    return SqliteJournal(settings.journal_file)
 
 
 def open_store(settings: Settings, catalogue: Catalogue) -> StoreAndEmbedder:

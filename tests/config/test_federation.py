@@ -208,6 +208,31 @@ MISTAKES = [
     (MINIMAL + "sites:\n  local: {engine: openai}\n", 4, "sites.local", "needs a url"),
     (MINIMAL + "sites:\n  local: {pue: .9}\n", 4, "sites.local.pue", "at least 1"),
     (MINIMAL + "sites:\n  local: {intensity_g_per_kwh: -1}\n", 4, "sites.local.intensity_g_per_kwh", "at least 0"),
+    (MINIMAL + "sites:\n  local: {intensity_trace: t.csv}\n", 4, "sites.local.intensity_trace", "which column"),
+    (
+        MINIMAL + "sites:\n  local: {zone: DE, intensity_trace: t.csv, intensity_g_per_kwh: 1}\n",
+        4,
+        "sites.local.intensity_trace",
+        "a fixed figure is given too",
+    ),
+    (
+        MINIMAL + "sites:\n  local: {intensity_g_per_kwh: 1, intensity_fallback_g_per_kwh: 1}\n",
+        4,
+        "sites.local.intensity_fallback_g_per_kwh",
+        "never fails",
+    ),
+    (
+        MINIMAL + "sites:\n  local: {zone: DE, intensity_kind: marginal}\n",
+        4,
+        "sites.local.intensity_kind",
+        "say themselves",
+    ),
+    (
+        MINIMAL + "sites:\n  local: {intensity_g_per_kwh: 1, intensity_kind: marginl}\n",
+        4,
+        "sites.local.intensity_kind",
+        "did you mean `marginal`",
+    ),
     (MINIMAL + "sites:\n  local: {lifetime_s: 0}\n", 4, "sites.local.lifetime_s", "above 0"),
     (MINIMAL + "sites:\n  local: {resource_share: 1.5}\n", 4, "sites.local.resource_share", "at most 1"),
     (MINIMAL + "sites:\n  local: {slots: 0}\n", 4, "sites.local.slots", "at least 1"),
@@ -285,3 +310,14 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(
     start %= len(whole)
     with suppress(ConfigError):
         load_catalogue(write(tmp_path, whole[:start] + garbage + whole[start + length :]))
+
+
+def test_a_trace_lies_beside_the_file_that_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(
+        MINIMAL + "sites:\n  local: {zone: DE, intensity_trace: grid/2023.csv, intensity_kind: marginal,"
+        " intensity_fallback_g_per_kwh: 385}\n"
+    )
+    site = load_catalogue(file).sites["local"]
+    assert site.intensity_trace == str(tmp_path / "grid/2023.csv")
+    assert (site.intensity_kind, site.intensity_fallback_g_per_kwh) == ("marginal", 385.0)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from router.domain.record import Turn
+from router.service.tally import Tallies
 
 _SUMMED = ("energy_j", "operational_g", "embodied_g", "reference_g", "saved_g", "router_energy_j")
 
@@ -26,6 +27,7 @@ class Totals:
         overhead_ms: Sum of the router's own time.
         first_at: Unix seconds of the first turn, or None.
         last_at: Unix seconds of the last one, or None.
+        tallies: The same by site, for savings.
     """
 
     turns: int = 0
@@ -38,10 +40,12 @@ class Totals:
     overhead_ms: float = 0.0
     first_at: float | None = None
     last_at: float | None = None
+    tallies: Tallies = field(default_factory=Tallies)
 
     def add(self, turn: Turn) -> None:
         """Count one turn."""
         carbon = turn.carbon
+        self.tallies.add(turn)
         self.turns += 1
         for name, value in (
             ("status", turn.status),

@@ -14,6 +14,8 @@ from bench.run_command import HELP as RUN_HELP
 from bench.run_command import run as run_command
 from bench.ship import HELP as SHIP_HELP
 from bench.ship import ship as ship_command
+from bench.verify import HELP as VERIFY_HELP
+from bench.verify import verify as verify_command
 from router.cli.edge import run_app
 from router.domain.errors import ConfigError
 
@@ -28,6 +30,7 @@ app = typer.Typer(
 app.command("run", help=RUN_HELP)(run_command)
 app.command("report", help=REPORT_HELP)(report_command)
 app.command("ship", help=SHIP_HELP)(ship_command)
+app.command("verify", help=VERIFY_HELP)(verify_command)
 
 _PASSED_ON: dict[str, Any] = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 _ELSEWHERE = {

@@ -16,6 +16,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
 
+from router.domain.cascade import Cascade
 from router.domain.catalogue import Option
 from router.domain.chat import Delta, Finish, Generation, with_directive
 from router.domain.decision import Decision
@@ -36,6 +37,7 @@ from router.service.ask import Ask
 from router.service.breaker import Breakers, Place, resting
 from router.service.chooser import Choice, Chooser
 from router.service.engines import Engines
+from router.service.judging import Held, doubt
 from router.service.ledger import Ledger
 from router.service.limits import Limits
 from router.service.steps import Observe, Steps
@@ -75,6 +77,7 @@ class _Progress:
     router_energy_j: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
     fallback: str | None = None
+    escalations: int = 0
     deadline_at: float = float("inf")
     is_journalled: bool = False
     earlier_answers: int = 0
@@ -182,7 +185,8 @@ class TurnRunner:
                 if place in failures or len(progress.attempts) >= self._limits.most_attempts:
                     continue
                 try:
-                    async with aclosing(self._attempt(ask, choice, option, progress)) as events:
+                    run = self._cascade if isinstance(option, Cascade) else self._attempt
+                    async with aclosing(run(ask, choice, option, progress)) as events:
                         async for event in events:
                             yield event
                     return
@@ -212,7 +216,76 @@ class TurnRunner:
     async def _attempt(
         self, ask: Ask, choice: Choice, option: Option, progress: _Progress
     ) -> AsyncGenerator[Event, None]:
-        """One generation, metered whatever becomes of it."""
+        """One generation, handed on as it comes."""
+        finish: Finish | None = None
+        async with aclosing(self._generate(ask, choice, option, progress)) as pieces:
+            async for piece in pieces:
+                if progress.first_token_s is None:
+                    progress.first_token_s = progress.elapsed_s()
+                    yield Started(progress.id, option, choice.decision)
+                if isinstance(piece, Finish):
+                    finish = piece
+                else:
+                    yield piece
+        assert finish is not None  # promised by _generate
+        yield await self._done(ask, choice, progress, finish)
+
+    async def _cascade(
+        self, ask: Ask, choice: Choice, cascade: Option, progress: _Progress
+    ) -> AsyncGenerator[Event, None]:
+        """The first answer, held back until it has been judged; where it does not stand, the next option answers."""
+        assert isinstance(cascade, Cascade)
+        first: Held | None = None
+        try:
+            first = await self._hold_back(ask, choice, cascade.first, progress, logprobs=cascade.signal == "logprob")
+            beside = None
+            if cascade.beside is not None:
+                beside = await self._hold_back(ask, choice, cascade.beside, progress)
+            why = await asyncio.to_thread(doubt, cascade, ask.messages, first, beside)
+        except (BackendError, RequestError, OverloadedError) as error:
+            if progress.is_late:
+                raise _too_late() from error
+            why = f"{cascade.first if first is None else cascade.beside} failed: {error.code}"
+        if why is not None:
+            progress.escalations += 1
+            progress.fallback = f"escalated: {why}"
+            try:
+                async with aclosing(self._attempt(ask, choice, cascade.then, progress)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except (BackendError, OverloadedError, DeadlineError) as error:
+                if first is None or progress.first_token_s is not None:
+                    raise
+                progress.fallback += f"; {cascade.then} failed: {error.code}, so the first answer stands"
+        assert first is not None
+        # The attempt that answers comes last in the record: what ran after it was for nothing.
+        progress.attempts = [a for a in progress.attempts if a is not first.attempt] + [first.attempt]
+        progress.first_token_s = progress.elapsed_s()
+        yield Started(progress.id, cascade.first, choice.decision)
+        for piece in first.as_asked(logprobs=ask.logprobs):
+            yield piece
+        yield await self._done(ask, choice, progress, first.finish)
+
+    async def _hold_back(
+        self, ask: Ask, choice: Choice, option: Option, progress: _Progress, *, logprobs: bool = False
+    ) -> Held:
+        """One generation whose pieces nobody sees yet."""
+        deltas: list[Delta] = []
+        finish: Finish | None = None
+        async with aclosing(self._generate(ask, choice, option, progress, logprobs=logprobs)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Finish):
+                    finish = piece
+                else:
+                    deltas.append(piece)
+        assert finish is not None  # promised by _generate
+        return Held(tuple(deltas), finish, progress.attempts[-1])
+
+    async def _generate(
+        self, ask: Ask, choice: Choice, option: Option, progress: _Progress, *, logprobs: bool = False
+    ) -> AsyncGenerator[Delta | Finish, None]:
+        """One generation to its finish, metered whatever becomes of it."""
         place = (option.site, option.model)
         if self._breakers.blocked(place):
             raise resting(place)  # not worth waiting for a slot
@@ -221,7 +294,7 @@ class TurnRunner:
             model=self._engines.tag(option, catalogue),
             messages=with_directive(ask.messages, catalogue.directives[option.directive].text),
             sampling=ask.sampling,
-            logprobs=ask.logprobs,
+            logprobs=ask.logprobs or logprobs,
             extra=ask.extra,
         )
         finish: Finish | None = None
@@ -234,13 +307,9 @@ class TurnRunner:
                 try:
                     async with aclosing(_punctual(engine.backend.stream(generation), progress)) as pieces:
                         async for piece in pieces:
-                            if progress.first_token_s is None:
-                                progress.first_token_s = progress.elapsed_s()
-                                yield Started(progress.id, option, choice.decision)
                             if isinstance(piece, Finish):
                                 finish = piece
-                            else:
-                                yield piece
+                            yield piece
                     if finish is None:
                         raise BackendProtocolError(f"the engine ended {option} without a finish")
                     ended_by = None
@@ -255,13 +324,16 @@ class TurnRunner:
                     if finish is not None:
                         noted |= {"prompt_tokens": finish.usage.prompt_tokens, "finish_reason": finish.reason}
                         noted |= {"output_tokens": finish.usage.output_tokens}
+
+    async def _done(self, ask: Ask, choice: Choice, progress: _Progress, finish: Finish) -> Done:
+        """The end of an answer that is whole."""
         turn = self._turn(choice, progress, "ok", finish=finish)
         # The client sees the end of the answer only when the turn is safe on disk.
         progress.is_journalled = True
         with progress.steps.step("journal"):
             await asyncio.to_thread(self._ledger.write, turn)
         self._observe(turn, ask, progress)
-        yield Done(turn, finish)
+        return Done(turn, finish)
 
     def _record(self, choice: Choice, progress: _Progress) -> CarbonRecord:
         return carbon_record(
@@ -296,6 +368,7 @@ class TurnRunner:
             mean_logprob=finish.usage.mean_logprob if finish else None,
             error=error,
             attempts=len(progress.attempts),
+            escalations=progress.escalations,
             side=choice.decision.side,
             conversation=choice.decision.conversation,
             basis=basis_of(
@@ -328,6 +401,7 @@ async def _punctual(pieces: AsyncIterator[Delta | Finish], progress: _Progress) 
         BackendTimeoutError: If it passed before the first piece: the engine is to blame.
         DeadlineError: If it passed later: the answer was too long.
     """
+    has_begun = False
     async with aclosing(cast("AsyncGenerator[Delta | Finish, None]", pieces)) as open_pieces:
         while True:
             try:
@@ -337,9 +411,10 @@ async def _punctual(pieces: AsyncIterator[Delta | Finish], progress: _Progress) 
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                if progress.first_token_s is None:
+                if not has_begun:
                     raise BackendTimeoutError("the engine did not begin to answer before the deadline") from None
                 raise _too_late() from None
+            has_begun = True
             yield piece
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -20,19 +21,40 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class MendingRequest(Request):
-    """A request whose JSON holds only texts that can be written as UTF-8.
+    """A request whose JSON holds only what can be written as JSON in UTF-8 again, since engines are sent it.
 
-    Programs that cut texts by UTF-16 units send half of a pair now and then; it becomes U+FFFD here, since no
-    engine could be sent it.
+    Programs that cut texts by UTF-16 units send half of a pair now and then; it becomes U+FFFD here. NaN and
+    infinities, which Python's own parser takes and no other does, are an error.
     """
 
     async def json(self) -> Any:
-        """The body."""
-        value = await super().json()
-        if _SURROGATE.search(await self.body()):
+        """The body.
+
+        Raises:
+            JSONDecodeError: If it is not JSON.
+        """
+        body = await self.body()
+        try:
+            value = json.loads(body, parse_constant=_no_number, parse_float=_finite)
+        except json.JSONDecodeError:
+            raise
+        except (ValueError, RecursionError) as error:  # no UTF-8, too many digits, too deep
+            raise json.JSONDecodeError(str(error), "", 0) from error
+        if _SURROGATE.search(body):
             text = json.dumps(value, ensure_ascii=False)
             return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
         return value
+
+
+def _no_number(constant: str) -> float:
+    raise json.JSONDecodeError(f"{constant} is no number in JSON", "", 0)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise json.JSONDecodeError(f"the number {text[:20]} is too large", "", 0)
+    return value
 
 
 class WireRoute(APIRoute):

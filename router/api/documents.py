@@ -12,7 +12,22 @@ from router.api.auth import OPEN_PATHS
 
 Responses = dict[int | str, dict[str, Any]]
 
-_TEXT = {"schema": {"type": "string"}}
+SSE = "text/event-stream"
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+# OpenAPI before 3.2 lets the schema of a stream of events describe one event.
+_EVENT: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "description": "A `chat.completion.chunk`; an error, after which the stream ends; at the end `[DONE]`.",
+            }
+        },
+    }
+}
 _WORDS = {
     400: "the request is wrong; the message names the field",
     401: "an API key is needed, or the one given is not known",
@@ -48,7 +63,7 @@ def answers(
     if shape is not None:
         answer["model"] = shape
     if kind := stream or text:
-        answer["content"] = {kind: _TEXT}
+        answer["content"] = {kind: _EVENT if kind == SSE else _TEXT}
     return {200: answer}
 
 

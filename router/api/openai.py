@@ -32,7 +32,7 @@ from router.api.streams import (
     unless_gone,
 )
 from router.domain.chat import Delta
-from router.domain.errors import RouterError, UnknownModelError
+from router.domain.errors import RequestError, RouterError, UnknownModelError
 from router.service.ask import AUTO, resolve
 from router.service.turn import Done, Started
 from router.service.wiring import Service
@@ -45,7 +45,7 @@ def build(service: Service, residents: Residents) -> APIRouter:
     @routes.post(
         "/v1/chat/completions",
         summary="Answer a chat with the least carbon at the stated accuracy",
-        responses=documents.answers(shapes.ChatCompletion, stream="text/event-stream")
+        responses=documents.answers(shapes.ChatCompletion, stream=documents.SSE)
         | documents.errors("/v1/", 404, *documents.ENGINE, body=True),
     )
     async def chat(body: ChatRequest, request: Request) -> Response:
@@ -56,7 +56,7 @@ def build(service: Service, residents: Residents) -> APIRouter:
                 return gone()
             return LineStream(
                 in_band(_sse(events, started, body), _error_line),
-                media_type="text/event-stream",
+                media_type=documents.SSE,
                 headers=decision_headers(started.option, started.decision),
             )
         wholes = await unless_gone(request, collect(events, body.choices))
@@ -83,7 +83,10 @@ def build(service: Service, residents: Residents) -> APIRouter:
     async def model(name: str) -> dict[str, Any]:
         catalogue = service.planner.current.catalogue
         if name not in names(service):
-            resolve(name, catalogue)  # raises for what nobody knows
+            try:
+                resolve(name, catalogue)
+            except RequestError as error:  # nobody knows the model, or the directive behind it
+                raise UnknownModelError(error.message, param="model", hint=error.hint) from error
             raise UnknownModelError(f"{name!r} stands for another model; it is not one itself", param="model")
         return _model(service, name)
 

@@ -306,6 +306,8 @@ class RouteAnswer(OptionName):
     policy: str
     reason: str
     fallback: str | None
+    side: str | None
+    conversation: str | None
     category: str | None
     category_probability: float | None
     probabilities: dict[str, float | None]
@@ -339,6 +341,7 @@ class StatsAnswer(Shape):
     first_at: float | None
     last_at: float | None
     turns: int = Field(ge=0)
+    side_requests: dict[str, float | None]
     energy_j: float | None
     operational_g: float | None
     embodied_g: float | None
@@ -350,6 +353,9 @@ class StatsAnswer(Shape):
     output_tokens: int
     attempts: int
     mean_overhead_ms: float | None
+    period_s: float
+    saving: dict[str, dict[str, Any]]
+    score: dict[str, dict[str, Any]]
 
 
 class Health(Shape):

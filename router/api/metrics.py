@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from router.api import answers_schema as shapes
 from router.api import documents
 from router.domain.reading import Intensity
 from router.service.metrics import OVERHEAD_BOUNDS_S, Labels, Metrics
-from router.service.stats import totals
+from router.service.stats import savings, totals
 from router.service.wiring import Service
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -58,16 +59,20 @@ def build(service: Service) -> APIRouter:
 
     @routes.get(
         "/v1/stats",
-        summary="Totals of the journal; `since` is in Unix seconds",
+        summary="Totals, savings and scores of the journal; `since` is in Unix seconds",
         responses=documents.answers(shapes.StatsAnswer) | documents.errors("/v1/", 400, 503),
     )
-    async def stats(since: float = Query(default=0.0, ge=0, allow_inf_nan=False)) -> dict[str, Any]:
+    async def stats(
+        since: float = Query(default=0.0, ge=0, allow_inf_nan=False),
+        utilisation: float | None = Query(default=None, gt=0, le=1),
+    ) -> dict[str, Any]:
         found = await asyncio.to_thread(lambda: totals(service.journal.turns(since=since)))
         return {
             "since": since,
             "first_at": found.first_at,
             "last_at": found.last_at,
             "turns": found.turns,
+            "side_requests": found.side_requests(),
             **{f"by_{name}": dict(counts) for name, counts in found.by.items()},
             # A sum of which nothing is known is not known either.
             **{name: None if found.unknown[name] == found.turns else value for name, value in found.sums.items()},
@@ -76,6 +81,7 @@ def build(service: Service) -> APIRouter:
             "output_tokens": found.output_tokens,
             "attempts": found.attempts,
             "mean_overhead_ms": found.overhead_ms / found.turns if found.turns else None,
+            **savings(found, service.catalogue, since=since, until=time.time(), utilisation=utilisation),
         }
 
     return routes
@@ -90,6 +96,10 @@ def exposition(service: Service) -> str:
         ("http_responses_total", "counter", "HTTP responses by status.", m.responses.items()),
         ("requests_total", "counter", "Routed requests as journalled.", m.turns.items()),
         ("attempts_total", "counter", "Generations started, failed ones included.", [((), m.attempts)]),
+        ("side_requests_total", "counter", "Of the requests, what clients asked for their own sake.", m.side.items()),
+        ("side_energy_joules_total", "counter", "Of the joules, theirs, where known.", [((), m.side_energy_j)]),
+        ("side_energy_unknown_total", "counter", "Of them, those without known joules.", [((), m.side_energy_unknown)]),
+        ("conversation_turns_total", "counter", "What became of conversations' models.", m.conversations.items()),
         ("energy_joules_total", "counter", "Marginal joules, wasted ones included.", m.energy_j.items()),
         ("energy_unknown_total", "counter", "Requests whose joules are not known.", m.energy_unknown.items()),
         ("carbon_grams_total", "counter", "Grams CO2e by kind.", m.grams.items()),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from router.domain.catalogue import Catalogue
 from router.domain.record import Turn
+from router.service.report import build_report
+from router.service.report_figures import Assumptions, Period
 from router.service.tally import Tallies
 
 _SUMMED = ("energy_j", "operational_g", "embodied_g", "reference_g", "saved_g", "router_energy_j")
@@ -18,7 +22,7 @@ class Totals:
 
     Attributes:
         turns: How many.
-        by: Counts by status, model, directive, site, category and error.
+        by: Counts by status, model, directive, site, category, error, side request and conversation.
         sums: Sum of what is known, by figure.
         unknown: Turns of which a figure is not known.
         prompt_tokens: Tokens read.
@@ -28,6 +32,7 @@ class Totals:
         first_at: Unix seconds of the first turn, or None.
         last_at: Unix seconds of the last one, or None.
         tallies: The same by site, for savings.
+        side: Of these, what clients asked for their own sake; None where there was none.
     """
 
     turns: int = 0
@@ -41,9 +46,22 @@ class Totals:
     first_at: float | None = None
     last_at: float | None = None
     tallies: Tallies = field(default_factory=Tallies)
+    side: Totals | None = None
 
     def add(self, turn: Turn) -> None:
-        """Count one turn."""
+        """Count one turn; a side request also apart."""
+        self._add(turn)
+        if turn.side is not None:
+            self.side = self.side or Totals()
+            self.side._add(turn)
+
+    def side_requests(self) -> dict[str, float | None]:
+        """The side requests' own count and sums; they are in the totals too. None where nothing of a sum is known."""
+        side = self.side or Totals()
+        known = {name: None if side.unknown[name] == side.turns else value for name, value in side.sums.items()}
+        return {"turns": side.turns, **known, "output_tokens": side.output_tokens}
+
+    def _add(self, turn: Turn) -> None:
         carbon = turn.carbon
         self.tallies.add(turn)
         self.turns += 1
@@ -54,6 +72,8 @@ class Totals:
             ("site", carbon.site),
             ("category", carbon.category),
             ("error", turn.error),
+            ("side", turn.side),
+            ("conversation", turn.conversation),
         ):
             if value is not None:
                 self.by.setdefault(name, Counter())[value] += 1
@@ -77,3 +97,37 @@ def totals(turns: Iterable[Turn]) -> Totals:
     for turn in turns:
         found.add(turn)
     return found
+
+
+def savings(
+    found: Totals, catalogue: Catalogue, *, since: float, until: float, utilisation: float | None = None
+) -> dict[str, Any]:
+    """Both savings and both scores from ``since`` (or the first turn, if that was later) until now.
+
+    Joules of benchmark runs are not in here: they lie in files of the data folder, and ``carbon-router report`` adds
+    them.
+
+    Args:
+        found: The totals.
+        catalogue: The sites.
+        since: Unix seconds.
+        until: Unix seconds.
+        utilisation: To state the site's saving for; None takes the period's own.
+
+    Raises:
+        RequestError: If the utilisation is no share.
+    """
+    began_at = until if found.first_at is None else max(since, found.first_at)
+    report = build_report(
+        found.tallies,
+        catalogue,
+        Period(began_at, max(began_at, until)),
+        assumptions=Assumptions(utilisation=utilisation),
+    )
+    site = asdict(report.saving_of_site)
+    del site["benchmark_g"]
+    return {
+        "period_s": report.period.seconds,
+        "saving": {"requests": asdict(report.saving_of_requests), "site": site},
+        "score": {"attributed": asdict(report.attributed), "marginal": asdict(report.marginal)},
+    }

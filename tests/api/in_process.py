@@ -1,4 +1,4 @@
-"""An application in this process, asked without a socket; its store is empty, so nothing has to be fitted."""
+"""An application in this process, asked without a socket; unless told otherwise its store is empty: nothing to fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
 @asynccontextmanager
 async def asked(access: Access | None = None, **parts: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Service]]:
     """A client of an application around a service on fakes."""
-    service = federation.build(measured=[], **parts)
+    service = federation.build(**{"measured": [], **parts})
     await service.planner.refresh(force=True)
     app = create_app(service, access=access or Access())
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

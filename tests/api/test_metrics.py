@@ -10,6 +10,7 @@ import pytest
 from router.backends.scripted import Fault, ScriptedBackend
 from router.service.limits import Limits
 from tests.api.in_process import CHAT, asked
+from tests.service.federation import measurements
 
 # The grammar of a sample: name, labels with escaped values, a number.
 SAMPLE = re.compile(
@@ -118,3 +119,33 @@ async def test_what_a_user_writes_and_an_engine_answers_is_never_logged(caplog: 
     assert caplog.records
     assert "marker-of" not in caplog.text
     assert "marker-of" not in text
+
+
+async def test_both_savings_are_shown_and_what_is_not_known_is_null() -> None:
+    async with asked() as (http, _):
+        empty = (await http.get("/v1/stats")).json()
+        await http.post("/v1/chat/completions", json=CHAT)
+        stats = (await http.get("/v1/stats", params={"utilisation": 0.5})).json()
+        refused = await http.get("/v1/stats", params={"utilisation": 1.5})
+    assert empty["saving"]["requests"]["saved_g"] is None
+    site, requests = stats["saving"]["site"], stats["saving"]["requests"]
+    assert (requests["saved_g"], requests["share"]) == (None, None)  # nothing measured: no baseline
+    assert site["share"] is None
+    assert "idle watts of local" in site["unknown"]
+    assert (site["utilisation"], site["is_stated"]) == (0.5, True)
+    assert stats["score"]["marginal"]["g_per_request"] > 0
+    assert stats["score"]["attributed"]["g_per_request"] is None
+    assert refused.status_code in (400, 422)
+
+
+async def test_measured_prompts_give_the_saving_of_the_requests() -> None:
+    async with asked(measured=measurements()) as (http, service):
+        await http.post("/v1/chat/completions", json=CHAT)
+        stats = (await http.get("/v1/stats")).json()
+        (turn,) = service.journal.turns()
+    assert stats["saving"]["requests"]["saved_g"] == pytest.approx(turn.carbon.saved_g)
+    assert turn.basis.reference_operational_g is not None
+    assert stats["saving"]["site"]["saved_g"] is not None
+    assert stats["saving"]["site"]["saved_g"] == pytest.approx(
+        turn.basis.reference_operational_g - turn.carbon.operational_g - stats["saving"]["site"]["router_g"]
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from router.domain.cascade import Cascade
 from router.domain.catalogue import NO_DIRECTIVE, Option
 from router.domain.decision import Candidate, Decision, Neighbour
 from router.domain.errors import BackendUnavailableError, EmbedError
@@ -105,7 +106,7 @@ class Chooser:
         text = routing_text(ask.messages) or ask.messages[-1].content
         try:
             assessment = await self._worker.run(
-                lambda: self._assess(snapshot, ask, target, text, steps or Steps()), within_s=within_s
+                lambda: self._assess(snapshot, ask, target, place, text, steps or Steps()), within_s=within_s
             )
         except EmbedError as error:
             # Not its words: a library may have put the prompt into them, and this goes to log and journal.
@@ -116,8 +117,11 @@ class Chooser:
             why = f"the embedder did not answer within {within_s:.3g} s"
             logger.warning("the reference answers, since %s", why)
             return replace(self._without_plan(snapshot, target, allowed, why), place=place)
+        may_cascade = _may_cascade(ask, target, place)
         earlier_tokens = earlier_characters(ask.messages) * snapshot.decider.lengths.tokens_per_character
-        choice = self._decide(snapshot, assessment, target, allowed, place, earlier_tokens, dry_run=dry_run)
+        choice = self._decide(
+            snapshot, assessment, target, allowed, place, earlier_tokens, dry_run=dry_run, may_cascade=may_cascade
+        )
         if not dry_run and target.is_free and not assessment.unfamiliar:
             self._planner.traffic.saw(choice.decision.probabilities)
         return replace(choice, place=place)
@@ -127,16 +131,24 @@ class Chooser:
         if choice.place is not None:
             self._conversations.note(choice.place, option)
 
-    def _assess(self, snapshot: Snapshot, ask: Ask, target: Target, text: str, steps: Steps) -> Assessment:
+    def _assess(
+        self, snapshot: Snapshot, ask: Ask, target: Target, place: Place, text: str, steps: Steps
+    ) -> Assessment:
         decider = snapshot.decider
         assert decider is not None
         with steps.step("embed") as noted:
             noted["embedder"] = self._embedder.name
             embedding = self._embedder.embed([text])[0]
         assessment = decider.assess(text, embedding, _tokens(ask, decider.lengths), ask.sampling.max_tokens)
-        if target.is_free:
+        may_cascade = _may_cascade(ask, target, place)
+        # What a form prescribes is the directive alone, which is settled once the plan has chosen the model.
+        may = [
+            (target.is_free or target.allows(option)) and (may_cascade or not isinstance(option, Cascade))
+            for option in decider.options
+        ]
+        if all(may):
             return assessment
-        pinned = decider.among([target.allows(option) for option in decider.options], assessment)
+        pinned = decider.among(may, assessment)
         return assessment if pinned is None else replace(assessment, weights=pinned)
 
     def _decide(
@@ -149,6 +161,7 @@ class Chooser:
         earlier_tokens: float,
         *,
         dry_run: bool,
+        may_cascade: bool,
     ) -> Choice:
         decider = snapshot.decider
         assert decider is not None
@@ -156,7 +169,8 @@ class Chooser:
         scores = _scores(assessment, decider.price_of_quality_g)  # (O,)
         planned = _plain(assessment.weights, columns) if target.is_plain_for_form else assessment.weights
         briefly = target.directive is not None or not assessment.no_brevity
-        may = [target.allows(option) and (briefly or option.directive == NO_DIRECTIVE) for option in columns]
+        open_to = [target.allows(option) and (may_cascade or not isinstance(option, Cascade)) for option in columns]
+        may = [is_open and (briefly or option.is_plain) for is_open, option in zip(open_to, columns, strict=True)]
         weights = _restrict(planned, may, scores)  # (O,)
         if weights is None:
             # The model asked for has not been measured: it answers plainly.
@@ -177,7 +191,7 @@ class Chooser:
         best = int(np.argmax(weights))
         index = best if dry_run else self._draw.draw(category, weights)
         order = [index, *sorted((o for o in range(len(columns)) if o != index), key=lambda o: (-weights[o], scores[o]))]
-        ranked = tuple(columns[o] for o in order if target.allows(columns[o]))
+        ranked = tuple(columns[o] for o in order if open_to[o])
         reference = decider.options.index(decider.reference)
         decision = Decision(
             option=columns[index],
@@ -208,7 +222,7 @@ class Chooser:
         """What a client asks for its own sake: the cheapest option that is not hopeless; nothing is embedded."""
         decider = snapshot.decider
         plain = target.directive is None and is_plain(ask, kind)
-        may = [] if decider is None else [target.allows(option) for option in decider.options]
+        may = [] if decider is None else [_may_aside(target, option) for option in decider.options]
         found = None if decider is None else cheapest_sane(decider, may, _tokens(ask), plain=plain)
         if decider is None or found is None:
             choice = self._without_plan(snapshot, target, allowed, None, least=True)
@@ -262,6 +276,20 @@ class Chooser:
             fallback=why,
         )
         return Choice(decision, order, snapshot)
+
+
+def _may_cascade(ask: Ask, target: Target, place: Place) -> bool:
+    """Whether a cheap answer may be tried first: for a first question that pins nothing and prescribes no form.
+
+    That is what cascades were measured on; in a conversation the second model would read all of it once more.
+    """
+    is_first = place.seat is None and all(message.role in ("system", "user") for message in ask.messages)
+    return target.model is None and target.directive is None and not ask.fixes_form and is_first
+
+
+def _may_aside(target: Target, option: Option) -> bool:
+    """Whether an option may answer a side request: one generation has to do."""
+    return target.allows(option) and not isinstance(option, Cascade)
 
 
 def _tokens(ask: Ask, lengths: Lengths) -> float:

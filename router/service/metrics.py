@@ -28,6 +28,10 @@ class Metrics:
         self.saved_unknown = 0
         self.router_energy_j = 0.0
         self.attempts = 0
+        self.side: Counter[Labels] = Counter()
+        self.side_energy_j = 0.0
+        self.side_energy_unknown = 0
+        self.conversations: Counter[Labels] = Counter()
         self.overhead_counts = [0] * (len(OVERHEAD_BOUNDS_S) + 1)
         self.overhead_sum_s = 0.0
         self.responses: Counter[Labels] = Counter()
@@ -56,6 +60,12 @@ class Metrics:
                 self.saved_g += carbon.saved_g
             self.router_energy_j += carbon.router_energy_j or 0.0
             self.attempts += turn.attempts
+            if turn.side is not None:
+                self.side[(("kind", turn.side),)] += 1
+                self.side_energy_j += carbon.energy_j or 0.0
+                self.side_energy_unknown += carbon.energy_j is None
+            if turn.conversation is not None:
+                self.conversations[(("outcome", turn.conversation),)] += 1
             overhead_s = seconds_from_ms(carbon.overhead_ms)
             self.overhead_counts[bisect_left(OVERHEAD_BOUNDS_S, overhead_s)] += 1
             self.overhead_sum_s += overhead_s

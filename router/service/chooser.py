@@ -223,7 +223,7 @@ class Chooser:
         decider = snapshot.decider
         plain = target.directive is None and is_plain(ask, kind)
         may = [] if decider is None else [_may_aside(target, option) for option in decider.options]
-        found = None if decider is None else cheapest_sane(decider, may, _tokens(ask), plain=plain)
+        found = None if decider is None else cheapest_sane(decider, may, _tokens(ask, decider.lengths), plain=plain)
         if decider is None or found is None:
             choice = self._without_plan(snapshot, target, allowed, None, least=True)
             reason = f"a side request ({kind}): the smallest model answers, nothing being measured"

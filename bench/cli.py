@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from bench.overhead import HELP as OVERHEAD_HELP
+from bench.overhead import overhead as overhead_command
 from bench.report import HELP as REPORT_HELP
 from bench.report import report as report_command
 from bench.run_command import HELP as RUN_HELP
@@ -31,11 +33,13 @@ app.command("run", help=RUN_HELP)(run_command)
 app.command("report", help=REPORT_HELP)(report_command)
 app.command("ship", help=SHIP_HELP)(ship_command)
 app.command("verify", help=VERIFY_HELP)(verify_command)
+app.command("overhead", help=OVERHEAD_HELP)(overhead_command)
 
 _PASSED_ON: dict[str, Any] = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 _ELSEWHERE = {
     "replay": ("bench.replay", "Weigh policies against each other on recorded measurements."),
     "context": ("bench.context", "How much of a conversation to route by: what the probe makes of its last turn."),
+    "solve": ("bench.solve", "How long solving a plan anew takes (categories x options, every row on)."),
     "papers": ("bench.papers.app", "Reproduce the published systems' figures."),
 }
 

@@ -26,6 +26,7 @@ from scipy.sparse import csr_array, vstack
 
 from router.domain.errors import PolicyError
 from router.domain.estimates import FloatArray
+from router.policy.dominance import worthwhile
 from router.policy.program import Program
 
 TOLERANCE = 1e-10
@@ -95,7 +96,7 @@ def solve(program: Program) -> Solution:
     Raises:
         PolicyError: If the arrays do not fit together, a category has no column, or HiGHS fails.
     """
-    usable = program.columns()
+    usable = worthwhile(program, program.columns())
     best = np.where(usable, program.q, -np.inf).max(axis=1)  # (C,)
     reachable = float(program.w @ best)
     lowered: tuple[int, ...] = ()

@@ -65,7 +65,9 @@ async def running(
     await service.start()
     try:
         choice = await service.chooser.choose(Ask((Message("user", QUESTION),)))
-        fixed = replace(choice, decision=replace(choice.decision, option=cascade), order=(cascade, LARGE))
+        fixed = replace(
+            choice, decision=replace(choice.decision, option=cascade, fallback=None), order=(cascade, LARGE)
+        )
         asked = Limits(backoff_s=0.01, **limits)
         engine.calls.clear()
         yield (

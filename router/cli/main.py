@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import router
-from router.cli import doctor, keys, models, plan, report, route, serve, store
+from router.cli import doctor, estimate, keys, models, plan, report, route, serve, store
 from router.cli.edge import run_app
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command(help=serve.HELP)(serve.serve)
 app.command(help=route.HELP)(route.route)
 app.command(help=plan.HELP)(plan.plan)
+app.command(help=estimate.HELP)(estimate.estimate)
 app.command(help=report.HELP)(report.report)
 app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")

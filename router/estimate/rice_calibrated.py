@@ -152,8 +152,7 @@ class SizeEstimator:
         check(parameters, prompt_tokens, output_tokens)
         energy_j, energy_low_j, energy_high_j = self._interval("energy_j", parameters, prompt_tokens, output_tokens)
         duration = self._interval("duration_s", parameters, prompt_tokens, output_tokens)
-        posterior = self._posteriors.get("energy_j")
-        sizes = self.public.sizes if posterior is None else posterior.sizes
+        posterior, sizes = self._posteriors.get("energy_j"), self.sizes
         return Estimate(
             energy_j=energy_j,
             duration_s=duration[0],
@@ -166,6 +165,12 @@ class SizeEstimator:
             confidence=self.confidence,
             extrapolated=not sizes[0] <= parameters <= sizes[1],
         )
+
+    @property
+    def sizes(self) -> tuple[float, float]:
+        """Smallest and largest model that joules are estimated from; beyond them an estimate extrapolates."""
+        posterior = self._posteriors.get("energy_j")
+        return self.public.sizes if posterior is None else posterior.sizes
 
     def _source(self) -> str:
         parts = []

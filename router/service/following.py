@@ -56,7 +56,8 @@ def settle(
     if seat is None:
         return Settled(turn.weights)
     if place.is_regeneration and seat.option in options:
-        return _escalate(options, turn, options.index(seat.option))
+        settled = _escalate(options, turn, options.index(seat.option))
+        return settled if settled.outcome == "escalated" or not is_model_pinned else Settled(turn.weights)
     if is_model_pinned:
         return Settled(turn.weights)
     here = np.array([(o.model, o.site) == (seat.option.model, seat.option.site) for o in options], dtype=bool)

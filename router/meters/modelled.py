@@ -7,6 +7,7 @@ energy above idle, and every figure from it says ``modelled``. It leaves out mem
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from router.domain.reading import Method
 
 ENGINE_PROCESSES = ("ollama", "ollama-lib", "llama-server", "vllm")
 _RESCAN_S = 1.0
+_YOUNG_S = 3.0
 
 
 class BusyCoreCounter:
@@ -27,6 +29,7 @@ class BusyCoreCounter:
         self._engine_processes = frozenset(engine_processes)
         self._others: dict[psutil.Process, float] = {}
         self._others_s = 0.0
+        self._seen_s: dict[int, float] = {}
         self._scanned_at = float("-inf")
 
     @property
@@ -69,21 +72,45 @@ class BusyCoreCounter:
             self._others[process] = now_s
 
     def _find(self) -> None:
-        """Look for children and engines that are not known yet; they count from now on."""
-        myself = psutil.Process()
-        found = set(myself.children(recursive=True))
-        for process in psutil.process_iter(["name"]):
-            if process.info["name"] in self._engine_processes and process != myself:
-                found.add(process)
-                try:
-                    found.update(process.children(recursive=True))
-                except psutil.Error:
-                    continue
-        for process in found - self._others.keys():
+        """Look for children and engines that are not known yet; they count from now on.
+
+        Asking every process for its name and parent takes milliseconds, and this is done every second beside the very
+        work that is metered. So it is done once; from then on only processes that were not there before are asked,
+        for a few seconds, since a new one may still be about to become the program it was started for.
+        """
+        now_s = time.monotonic()
+        born_s = float("-inf") if not self._seen_s else now_s
+        self._seen_s = {pid: self._seen_s.get(pid, born_s) for pid in psutil.pids()}
+        mine = {os.getpid(), *(process.pid for process in self._others)}
+        asked = {
+            pid
+            for pid, seen_s in self._seen_s.items()
+            if pid not in mine and (born_s < 0 or now_s - seen_s <= _YOUNG_S)
+        }
+        parents: dict[int, int] = {}
+        for pid in asked:
             try:
-                self._others[process] = _cpu_s(process)
+                process = psutil.Process(pid)
+                with process.oneshot():
+                    name, parents[pid] = process.name(), process.ppid()
+                if name in self._engine_processes:
+                    self._add(process, mine)
             except psutil.Error:
                 continue
+        more = True
+        while more:  # children of children
+            more = False
+            for pid, parent in parents.items():
+                if parent in mine and pid not in mine:
+                    more = True
+                    try:
+                        self._add(psutil.Process(pid), mine)
+                    except psutil.Error:
+                        mine.add(pid)  # it has ended; what it did is not known, nor are its children sought again
+
+    def _add(self, process: psutil.Process, mine: set[int]) -> None:
+        self._others[process] = _cpu_s(process)
+        mine.add(process.pid)
 
 
 def _cpu_s(process: psutil.Process) -> float:

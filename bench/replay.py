@@ -18,9 +18,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench.intervals import interval_of_mean, interval_of_ratio
+from bench.replay_cascades import entries
 from bench.replay_curves import FLOORS, Curves, Reading, mean_curve, read
 from bench.replay_data import Corpus, Fold, Setting
 from bench.replay_scores import HeldOut, PerPrompt, Score, oracle, outcome, score
+from router.domain.cascade import CASCADE_MODES, CascadeMode
 from router.domain.catalogue import Floor
 from router.domain.errors import ConfigError, RouterError
 from router.domain.ports import Embedder
@@ -46,6 +48,7 @@ class Result:
     reference: str
     n_known: int
     n_heldout: int
+    has_cascades: bool = False
 
 
 @app.command()
@@ -69,6 +72,9 @@ def replay(
         bool, typer.Option("--equal-accuracy", help="Sweep floors and compare savings at equal held-out accuracy.")
     ] = False,
     at: Annotated[str, typer.Option("--at", help="Accuracies for --equal-accuracy.")] = "1.00,.98,.95,.90",
+    cascades: Annotated[
+        str, typer.Option("--cascades", help="auto: where they pay on prompts they were not chosen on; on; off.")
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
 ) -> None:
     """Replay recorded measurements: what each policy would have given on prompts it has not seen.
@@ -77,7 +83,8 @@ def replay(
     """
     with _errors_told():
         names = _policies(policies)
-        setting = Setting(intensity, embodied, None if no_category_floors else slack, confidence, reference)
+        own_slack = None if no_category_floors else slack
+        setting = Setting(intensity, embodied, own_slack, confidence, reference, _cascades(cascades))
         wanted = _floor(floor)
         levels = _levels(at)
         corpus = Corpus.load(known, heldout, embedder(), marked=split is None)
@@ -99,27 +106,33 @@ def replay(
 def weigh(fold: Fold, names: Sequence[str], setting: Setting, floor: Floor) -> Result:
     """Score every policy on one split."""
     options, r = fold.unseen.options, fold.decider.estimates.reference
-    terms = setting.terms(options, floor)
-    held = HeldOut.of(fold.unseen, r, terms)
-    if held.quality.shape[0] == 0:
+    plain = HeldOut.of(fold.unseen, r, setting.terms(options, floor))
+    if plain.quality.shape[0] == 0:
         raise ConfigError(f"the reference {options[r]} was measured on none of the held-out prompts")
     kept = np.isfinite(fold.unseen.quality[:, r]) & np.isfinite(fold.unseen.energy_j[:, r])
     scores: dict[str, Score] = {}
     intervals: dict[str, dict[str, tuple[float, float] | None]] = {}
     notes: dict[str, tuple[str, ...]] = {}
-    for name in names:
+    if setting.cascades != "off":
+        notes["cascades"] = fold.cascading.notes
+    for entry in entries(names, has_cascades=fold.cascading.has_signals):
+        name, held = entry.label, plain
         promised: float | None = None
         if name == ORACLE:
             got = outcome(oracle(held), held)
             notes[name] = ("sees the answers: unreachable",)
         else:
-            fitted = make_policy(name).fit(fold.decider.estimator.known, fold.decider.estimates, terms)
-            got = outcome(fitted.weights(fold.view)[kept], held)
+            side = fold.side(is_cascading=entry.is_cascading)
+            terms = setting.terms(side.unseen.options, floor)
+            held = HeldOut.of(side.unseen, r, terms)
+            fitted = make_policy(entry.policy).fit(side.known, side.estimates, terms)
+            got = outcome(fitted.weights(side.view)[kept], held)
             promised = None if fitted.plan is None else fitted.plan.expected_quality
             notes[name] = () if fitted.plan is None else fitted.plan.notes
         scores[name] = score(got, held, promised)
         intervals[name] = _intervals(got, held)
-    return Result(scores, intervals, notes, str(options[r]), fold.n_known, int(held.quality.shape[0]))
+    has_columns = fold.cascading.side is not None
+    return Result(scores, intervals, notes, str(options[r]), fold.n_known, int(plain.quality.shape[0]), has_columns)
 
 
 def summarise(results: Sequence[Result], floor: Floor, setting: Setting) -> dict[str, Any]:
@@ -145,6 +158,7 @@ def summarise(results: Sequence[Result], floor: Floor, setting: Setting) -> dict
         "confidence": setting.confidence,
         "slack": setting.slack,
         "splits": len(results),
+        "cascades": {"mode": setting.cascades, "splits_with_columns": sum(r.has_cascades for r in results)},
         "intervals": {"level": 0.95, "over": "splits" if len(results) > 1 else "held-out prompts", **intervals},
         "notes": {name: note for name, note in first.notes.items() if note},
         "floor_missed": {
@@ -171,14 +185,20 @@ def _intervals(got: PerPrompt, held: HeldOut) -> dict[str, tuple[float, float] |
 def _equal_accuracy(
     folds: Iterable[Fold], names: Sequence[str], setting: Setting, levels: Sequence[float], n: int, as_json: bool
 ) -> None:
-    curves = Curves(tuple(name for name in names if name != ORACLE), n)
+    curves, notes, with_columns = None, (), 0
     for fold in folds:
+        if curves is None:
+            swept = entries([name for name in names if name != ORACLE], has_cascades=fold.cascading.has_signals)
+            curves, notes = Curves(tuple(entry.label for entry in swept), n), fold.cascading.notes
+        with_columns += fold.cascading.side is not None
         curves.add(fold, setting)
+    assert curves is not None  # there is at least one split
     found = read(curves, levels)
     data = {
         "mode": "equal-accuracy",
         "splits": len(curves.rows),
         "floors_swept": FLOORS,
+        "cascades": {"mode": setting.cascades, "splits_with_columns": with_columns, "notes": notes},
         "slack": setting.slack,
         "intensity_g_per_kwh": setting.intensity_g_per_kwh,
         "embodied": setting.embodied_g,
@@ -211,6 +231,10 @@ def _equal_accuracy(
         if any(row[level].ahead is not None for level in levels):
             ahead.add_row(name, *[_ahead(row[level]) for level in levels])
     console.print(ahead)
+    for note in notes:
+        console.print(note, style="dim", highlight=False)
+    if with_columns:
+        console.print(f"cascades were in on {with_columns} of {len(curves.rows)} splits", highlight=False)
 
 
 def _saving(reading: Reading) -> str:
@@ -310,6 +334,13 @@ def _policies(text: str) -> tuple[str, ...]:
             f"no policy {', '.join(unknown) or 'named'}", hint=f"choose from {', '.join((*POLICY_NAMES, ORACLE))}"
         )
     return names
+
+
+def _cascades(text: str) -> CascadeMode:
+    for mode in CASCADE_MODES:
+        if text == mode:
+            return mode
+    raise ConfigError(f"--cascades takes auto, on or off, not {text!r}")
 
 
 def _floor(text: str) -> Floor:

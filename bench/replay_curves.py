@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bench.intervals import at_level, percentiles
+from bench.replay_cascades import CASCADING, WITHOUT
 from bench.replay_data import Fold, Setting
 from bench.replay_scores import HeldOut, PerPrompt, outcome, worst_category
 from router.domain.catalogue import Floor
@@ -57,7 +58,7 @@ class Curves:
     """Per policy, floor and held-out prompt what came out, over all splits.
 
     Attributes:
-        policies: Their names.
+        policies: Their names, as they are shown.
         n_prompts: Of the whole corpus.
         quality: Per split: (policies, floors, n_heldout).
         g: Likewise, grams.
@@ -78,27 +79,31 @@ class Curves:
 
     def add(self, fold: Fold, setting: Setting) -> None:
         """Sweep one fitted split."""
-        options, r = fold.unseen.options, fold.decider.estimates.reference
-        held = HeldOut.of(fold.unseen, r, setting.terms(options, Floor(1.0)))
+        r = fold.decider.estimates.reference
+        reference = HeldOut.of(fold.unseen, r, setting.terms(fold.unseen.options, Floor(1.0)))
         kept = np.isfinite(fold.unseen.quality[:, r]) & np.isfinite(fold.unseen.energy_j[:, r])
         quality, g, worst = [], [], []
-        for name in self.policies:
+        for label in self.policies:
+            name = label.removesuffix(WITHOUT)
+            side = fold.side(is_cascading=label in CASCADING)
+            options = side.unseen.options
+            held = HeldOut.of(side.unseen, r, setting.terms(options, Floor(1.0)))
             at_floors: list[PerPrompt] = []
             for floor in FLOORS:
                 if name in WITHOUT_FLOOR and at_floors:
                     at_floors.append(at_floors[0])
                     continue
                 terms = setting.terms(options, Floor(floor))
-                fitted = make_policy(name).fit(fold.decider.estimator.known, fold.decider.estimates, terms)
-                at_floors.append(outcome(fitted.weights(fold.view)[kept], held))
+                fitted = make_policy(name).fit(side.known, side.estimates, terms)
+                at_floors.append(outcome(fitted.weights(side.view)[kept], held))
             quality.append([got.quality for got in at_floors])
             g.append([got.g for got in at_floors])
             worst.append([worst_category(got, held) for got in at_floors])
         self.quality.append(np.array(quality, dtype=np.float32).astype(np.float64))
         self.g.append(np.array(g))
         self.worst.append(np.array(worst))
-        self.reference_quality.append(held.quality[:, r])
-        self.reference_g.append(held.g[:, r])
+        self.reference_quality.append(reference.quality[:, r])
+        self.reference_g.append(reference.g[:, r])
         self.rows.append(fold.rows[kept])
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.replay_cascades import NO_CASCADES, Cascading, Side
 from bench.splits import refuse_shared, split_as_marked, split_at_random
+from router.domain.cascade import CascadeMode
 from router.domain.catalogue import Floor, Option
 from router.domain.errors import MeasurementError
 from router.domain.estimates import FloatArray, IntArray, Known, PromptView, Terms
@@ -32,6 +34,7 @@ class Setting:
         slack: Of the category floors; None without them.
         confidence: With which the floor is to hold.
         reference: Model named as the reference, or None.
+        cascades: ``auto``, ``on`` or ``off``.
     """
 
     intensity_g_per_kwh: float = 385.0
@@ -39,6 +42,7 @@ class Setting:
     slack: float | None = 0.05
     confidence: float = 0.5
     reference: str | None = None
+    cascades: CascadeMode = "off"
 
     def terms(self, options: Sequence[Option], floor: Floor) -> Terms:
         """The same site for all options."""
@@ -63,6 +67,7 @@ class Fold:
         decider: Fitted on the known ones, with the reference policy; replan it for others.
         view: What it sees of the held-out ones.
         n_known: How many prompts it was fitted on.
+        cascading: The cascades chosen on the known side.
     """
 
     seed: int
@@ -71,6 +76,13 @@ class Fold:
     decider: Decider
     view: PromptView
     n_known: int
+    cascading: Cascading = NO_CASCADES
+
+    def side(self, *, is_cascading: bool) -> Side:
+        """What a policy is fitted and scored on, with the cascades where it may use them and there are any."""
+        if is_cascading and self.cascading.side is not None:
+            return self.cascading.side
+        return Side(self.decider.estimator.known, self.decider.estimates, self.unseen, self.view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +150,12 @@ class Corpus:
             reference=setting.reference,
         )
         view = decider.view(held.texts, held.embeddings)
-        return Fold(seed, held, np.array(unseen, dtype=np.int64), decider, view, len(known))
+        cascading = Cascading.of(
+            decider.estimator,
+            Side(seen, decider.estimates, held, view),
+            ([self.measurements[i] for i in known], [self.measurements[i] for i in unseen]),
+            setting.terms(seen.options, Floor(1.0)),
+            setting.cascades,
+            max(seed, 0),
+        )
+        return Fold(seed, held, np.array(unseen, dtype=np.int64), decider, view, len(known), cascading)

@@ -79,7 +79,7 @@ def test_the_example_of_the_design_is_read_as_written(tmp_path: Path) -> None:
             """
 directives: {L0: "", L1: "Always answer briefly.", L2: "Always answer very briefly."}
 floor: .95                      # share of the reference; never undercut
-aliases: {gpt-4o: auto, mini: "qwen2.5-coder:1.5b@L1", brief: auto@L2}
+aliases: {gpt-4o: auto, mini: "qwen2.5-coder:1.5b@L1", brief: auto@L2, tasks: auto-side}
 sites:
   local: {engine: auto, url: "http://127.0.0.1:11434", zone: NO, intensity_g_per_kwh: 385, pue: 1.0,
           embodied_g: {low: 1, mid: 2e3, high: 3e6, source: a guess}, lifetime_s: 1.26e8, memory_bytes: 6e9}
@@ -101,6 +101,7 @@ models:
     assert model.weights.sha256 == "a" * 64
     assert model.tags == {"local": "hf.co/some/model:Q4"}
     assert catalogue.aliases["mini"] == "qwen2.5-coder:1.5b@L1"
+    assert catalogue.aliases["tasks"] == "auto-side"
     site = catalogue.sites["local"]
     assert site.zone == "NO", "Norway, not False"
     assert site.memory_bytes == 6_000_000_000
@@ -199,6 +200,7 @@ MISTAKES = [
     (MINIMAL + "aliases:\n  gpt: auto@L9\n", 4, "aliases.gpt", "unknown directive 'L9'"),
     (MINIMAL + "aliases:\n  gpt: auto@\n", 4, "aliases.gpt", "unknown directive ''"),
     (MINIMAL + "aliases:\n  a:1b: auto\n", 4, "aliases.a:1b", "already a model"),
+    (MINIMAL + "aliases:\n  auto-side: auto\n", 4, "aliases.auto-side", "already a model"),
     (MINIMAL + "aliases:\n  one: auto\n  two: one\n", 5, "aliases.two", "unknown model 'one'"),
     (MINIMAL + "sites:\n  local: {url: 127.0.0.1:11434}\n", 4, "sites.local.url", "scheme"),
     (MINIMAL + "sites:\n  local: {url: 'http://h:99999'}\n", 4, "sites.local.url", "not a url"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from router.domain.catalogue import Catalogue, Directive, Model, Option, Site
@@ -55,3 +57,15 @@ def test_a_target_allows_only_what_it_pins() -> None:
     assert not Target("qwen:1b", "L0").allows(Option("qwen:1b", "L1"))
     assert Target().is_free
     assert not Target(None, "L1").is_free
+
+
+@pytest.mark.parametrize("name", ["auto-side", "auto-side:latest", "auto-side@L1"])
+def test_auto_side_asks_for_the_cheapest_that_is_not_hopeless(name: str) -> None:
+    target = resolve(name, CATALOGUE)
+    assert target.is_side
+    assert target.model is None
+    assert not resolve("auto", CATALOGUE).is_side
+
+
+def test_an_alias_may_stand_for_auto_side() -> None:
+    assert resolve("tasks:latest", replace(CATALOGUE, aliases={"tasks": "auto-side"})).is_side

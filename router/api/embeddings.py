@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from router.api import documents
 from router.api.answers_schema import EmbeddingList
 from router.api.bodies import WireRoute
 from router.api.messages import no_null
-from router.domain.errors import RequestError, UnknownModelError
+from router.domain.errors import DeadlineError, RequestError, UnknownModelError
 from router.domain.estimates import FloatArray
 from router.service.ask import AUTO
 from router.service.wiring import Service
@@ -65,7 +64,7 @@ def build(service: Service) -> APIRouter:
     @routes.post(
         "/v1/embeddings",
         summary="Vectors of the embedder that the router decides by",
-        responses=documents.answers(EmbeddingList) | documents.errors("/v1/", 404, 503, body=True),
+        responses=documents.answers(EmbeddingList) | documents.errors("/v1/", 404, 503, 504, body=True),
     )
     async def embeddings(body: EmbeddingsRequest) -> dict[str, Any]:
         check_model(service, body.model)
@@ -111,6 +110,7 @@ async def embed(service: Service, texts: list[str], *, dimensions: int | None = 
     Raises:
         RequestError: If there are too many texts, or vectors of another length are wanted.
         EmbedError: If the embedder fails.
+        DeadlineError: If it does not answer in time.
     """
     if len(texts) > MOST_INPUTS:
         raise RequestError(
@@ -118,7 +118,12 @@ async def embed(service: Service, texts: list[str], *, dimensions: int | None = 
         )
     for index, text in enumerate(texts):
         no_null(text, param=f"input.{index}")
-    vectors = await asyncio.to_thread(service.embedder.embed, texts)  # (n, d)
+    try:
+        vectors = await service.embed(texts)  # (n, d)
+    except TimeoutError:
+        raise DeadlineError(
+            "the embedder did not answer in time", hint="send fewer texts, or raise ROUTER_DEADLINE_S"
+        ) from None
     if dimensions is not None and dimensions != vectors.shape[1]:
         raise RequestError(
             f"the embedder makes vectors of {vectors.shape[1]} numbers, not {dimensions}",

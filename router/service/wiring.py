@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from router.config.federation import load_catalogue
 from router.config.settings import Settings
 from router.domain.catalogue import Catalogue, Option, Site
 from router.domain.errors import ConfigError
+from router.domain.estimates import FloatArray
 from router.domain.ports import Backend, Embedder, IntensitySource, Journal, MeasurementStore, Meter
 from router.embed.sentence import SentenceEmbedder
 from router.journal.sqlite import SqliteJournal
@@ -43,10 +45,14 @@ from router.service.steps import Observe
 from router.service.traffic import Traffic
 from router.service.turn import TurnRunner
 from router.service.turnlog import TurnLog
+from router.service.worker import Worker
 from router.store.chroma import ChromaStore
 from router.store.importing import import_file
 
+logger = logging.getLogger(__name__)
+
 _LAST_TURNS_S = 2.0
+_WARM_UP_S = 60.0  # loading it takes some 5 s on two cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,8 @@ class Service:
     metrics: Metrics
     on_close: tuple[Callable[[], None], ...] = ()
     lacking_meters: tuple[str, ...] = ()
+    deadline_s: float = Limits().deadline_s
+    _embedding: Worker = field(default_factory=lambda: Worker("embed", threads=2))
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -94,8 +102,25 @@ class Service:
     async def start(self) -> None:
         """Make the first plan and keep it fresh from then on; loads the embedder."""
         await self.planner.refresh(force=True)
-        await asyncio.to_thread(self.embedder.embed, ["warm-up"])
+        try:
+            await self.embed(["warm-up"], within_s=_WARM_UP_S)
+        except TimeoutError:
+            logger.warning("the embedder has not answered yet: until it does, the reference answers")
         self._tasks.append(asyncio.create_task(self.planner.run(), name="planner"))
+
+    async def embed(self, texts: list[str], *, within_s: float | None = None) -> FloatArray:
+        """Vectors of unit length, (n, d), by the embedder that decides; apart from deciding, which must not wait.
+
+        Args:
+            texts: What to embed.
+            within_s: Seconds; a request's deadline where None.
+
+        Raises:
+            EmbedError: If the embedder fails.
+            TimeoutError: If it does not answer in time.
+        """
+        patience_s = self.deadline_s if within_s is None else within_s
+        return await self._embedding.run(lambda: self.embedder.embed(texts), within_s=patience_s)
 
     async def stop(self) -> None:
         """Stop planning, let turns that are being cancelled reach the journal, then close."""
@@ -113,6 +138,7 @@ class Service:
     async def close(self) -> None:
         """Free engines and files."""
         self.chooser.close()
+        self._embedding.close()
         self.planner.save()
         for close in self.on_close:
             await asyncio.to_thread(close)
@@ -207,6 +233,7 @@ def assemble(catalogue: Catalogue, parts: Parts) -> Service:
         metrics=metrics,
         on_close=parts.on_close,
         lacking_meters=parts.lacking_meters,
+        deadline_s=parts.limits.deadline_s,
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import Sequence
 
+import httpx
 import pytest
 
+from router.api.app import create_app
 from router.domain.chat import Message
 from router.domain.errors import EmbedError
 from router.domain.estimates import FloatArray
@@ -92,4 +95,18 @@ async def test_what_a_failing_embedder_says_reaches_neither_log_nor_journal(
     assert "ValueError" in caplog.text
     assert "marker" not in caplog.text
     assert not any("marker" in str(turn) for turn in service.journal.turns())
+    await service.close()
+
+
+async def test_embeddings_that_hang_end_at_the_deadline_and_hold_up_no_answer() -> None:
+    service, embedder = await moody(deadline_s=0.8)
+    embedder.mood = "hangs"
+    transport = httpx.ASGITransport(app=create_app(service))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        asked = [asyncio.create_task(http.post("/v1/embeddings", json={"input": PROMPT})) for _ in range(40)]
+        await asyncio.sleep(0.05)
+        assert (await answer(service)).turn.status == "ok"
+        assert {(await one).status_code for one in asked} == {504}
+    assert len(list(service.journal.turns())) == 1
+    embedder.go.set()
     await service.close()

@@ -20,7 +20,8 @@ With a_ic = v_i p(c | prompt i) and the sums running over prompts i on which opt
 The pooled mean towards which an option is shrunk is thus taken relative to the category's own difficulty: an
 option measured on easy prompts only does not look good on hard ones. Joules and seconds are shrunk in the same
 way in logarithms (their errors are multiplicative), around the logarithm of the cell's mean. A cell with an
-effective number below ``MIN_PROMPTS`` stays NaN: nothing is known of it, and a prior alone is no measurement.
+effective number below ``MIN_PROMPTS``, or with fewer measured prompts than that which are more likely of this category
+than of any other, stays NaN: nothing is known of it, and a prior alone is no measurement.
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ def shrink(p: FloatArray, y: FloatArray) -> Cells:
     given = np.isfinite(y)
     value = np.where(given, y, 0.0)
     mass = p.T @ given  # (C, O)
-    n = _divide(mass**2, (p**2).T @ given)
+    # Many prompts of other tasks, each a little like this one, add up to a large n and say nothing about it.
+    named = (p >= p.max(axis=1, keepdims=True)).T.astype(np.float64) @ given  # (C, O)
+    n = np.where(named >= MIN_PROMPTS, _divide(mass**2, (p**2).T @ given), 0.0)
     mean = _divide(p.T @ value, mass)
     own2 = _error2(p, value, given, n)
     paired2 = _error2(p, _against_the_others(y), given, n)

@@ -56,7 +56,7 @@ def estimate(
     }  # fmt: skip
     # What cannot be is refused before anything is loaded.
     rice_by_parts(size, prompt_tokens, output_tokens, stated=stated)
-    grid = asyncio.run(_intensity(where, intensity))
+    grid = asyncio.run(intensity_of(where, intensity))
     rice = rice_by_parts(size, prompt_tokens, output_tokens, stated=stated, sourced=_sourced(where, grid))
     calibration = calibrated(settings, catalogue, where.name)
     found = foretell(
@@ -104,7 +104,8 @@ def _subject(parameters: float | None, model: str | None, site: str | None, cata
     return parameters, catalogue.sites[name]
 
 
-async def _intensity(site: Site, stated: float | None) -> Intensity | None:
+async def intensity_of(site: Site, stated: float | None = None) -> Intensity | None:
+    """As stated, else what the site's source says now; None where nobody knows."""
     from router.service.instruments import build_source
 
     if stated is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import router
-from router.cli import doctor, estimate, keys, models, plan, report, route, serve, store
+from router.cli import doctor, estimate, keys, models, plan, rank, report, route, serve, store
 from router.cli.edge import run_app
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command(help=route.HELP)(route.route)
 app.command(help=plan.HELP)(plan.plan)
 app.command(help=estimate.HELP)(estimate.estimate)
 app.command(help=report.HELP)(report.report)
+models.app.command("rank", help=rank.HELP)(rank.rank)
 app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")
 app.add_typer(keys.app, name="keys")

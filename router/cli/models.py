@@ -17,13 +17,16 @@ from router.config.federation import load_catalogue
 from router.config.settings import load_settings
 from router.domain.catalogue import Catalogue, Model
 from router.domain.errors import ConfigError
+from router.domain.record import Measurement
 from router.service.provision import missing, pull
 
 app = typer.Typer(help="List, check and fetch the models of models.yaml.", no_args_is_help=True)
 ModelsFile = Annotated[Path | None, typer.Option("--models", help="The federation; default models.yaml.")]
 
 
-@app.command("list", help="Every model, where it can run, and on how many prompts it was measured.")
+@app.command(
+    "list", help="Every model, where it can run, on how many prompts it was measured, or what its size leads to expect."
+)
 def list_models(models_file: ModelsFile = None, as_json: JsonOption = False) -> None:
     """Print the models."""
     from router.service.wiring import build, load_federation
@@ -50,6 +53,7 @@ def list_models(models_file: ModelsFile = None, as_json: JsonOption = False) -> 
                     "measured_prompts": measured.get(model.name, 0),
                 }
             )
+        _add_estimates(rows, service.store.all()[0], catalogue)
         await service.close()
         return rows
 
@@ -58,6 +62,22 @@ def list_models(models_file: ModelsFile = None, as_json: JsonOption = False) -> 
         print_json(rows)
         return
     print_table(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
+
+
+def _add_estimates(rows: list[dict[str, object]], measurements: Sequence[Measurement], catalogue: Catalogue) -> None:
+    """Give models that were never measured what their size leads to expect; None for the others."""
+    from router.service.foretell import calibrate
+    from router.service.ranking import mean_lengths
+
+    sizes = {name: model.parameters for name, model in catalogue.models.items()}
+    for row in rows:
+        site, size = str(row["site"]), sizes[str(row["model"])]
+        row["estimated_j"] = row["estimated_from"] = None
+        if row["measured_prompts"] == 0 and size is not None:
+            calibration = calibrate(measurements, sizes, site)
+            told = calibration.estimator.estimate(size, *mean_lengths(measurements, site))
+            row["estimated_j"] = told.energy_j
+            row["estimated_from"] = f"{calibration.kind} rows" + (", extrapolated" if told.extrapolated else "")
 
 
 @app.command(help="Check models.yaml and say what is wrong with file, line and key.")

@@ -133,7 +133,7 @@ def rank(
     found = [_rank(option, category, cell) for option in options for category, cell in cells[option].items()] + [
         overall for option in options if (overall := _overall(option, cells[option], shares)) is not None
     ]
-    found += _estimates(measurements, catalogue, intensities, calibrations, cells, with_embodied)
+    found += _estimates(measurements, catalogue, intensities, calibrations, with_embodied)
     return sorted(
         found,
         key=lambda r: (
@@ -263,15 +263,19 @@ def _estimates(
     catalogue: Catalogue,
     intensities: Mapping[str, Intensity],
     calibrations: Mapping[str, Calibration],
-    cells: Mapping[Option, Mapping[str, _Cell]],
     with_embodied: bool,
 ) -> list[Rank]:
     """Models never measured at a site, plainly asked, at the mean lengths of the measured answers there."""
     found = []
+    seen = {(o.model, o.site) for m in measurements for o in m.outcomes if o.energy_j is not None}
     for option in catalogue.options():
         size, calibration = catalogue.models[option.model].parameters, calibrations.get(option.site)
-        seen = any(cells[other] for other in cells if (other.model, other.site) == (option.model, option.site))
-        if option.directive != NO_DIRECTIVE or seen or size is None or calibration is None:
+        if (
+            option.directive != NO_DIRECTIVE
+            or (option.model, option.site) in seen
+            or size is None
+            or calibration is None
+        ):
             continue
         prompt_tokens, output_tokens = mean_lengths(measurements, option.site)
         told = foretell(

@@ -83,8 +83,12 @@ def _add_estimates(rows: list[dict[str, object]], measurements: Sequence[Measure
 @app.command(help="Check models.yaml and say what is wrong with file, line and key.")
 def check(models_file: ModelsFile = None) -> None:
     """Load the federation and report."""
+    from router.service.instruments import build_source
+
     settings = load_settings(models_file=models_file)
     catalogue = load_catalogue(settings.models_file)
+    for site in catalogue.sites.values():
+        build_source(site)  # a trace is a file of its own, which may be missing or damaged
     typer.echo(
         f"{settings.models_file} is fine: {len(catalogue.models)} models x {len(catalogue.directives)} directives "
         f"on {len(catalogue.sites)} site(s), {len(catalogue.options())} options; floor {catalogue.floor}"

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,34 @@ def test_doctor_says_in_plain_words_what_is_there_and_what_is_missing(home: Path
     assert "385" in findings["intensity at local"]["text"]
     assert "modelled" in findings["meter at local"]["todo"]
     assert any(part.startswith("model ") for part in findings)
+
+
+def test_check_looks_into_a_sites_trace(home: Path, tmp_path: Path) -> None:
+    file, trace = tmp_path / "models.yaml", tmp_path / "grid.csv"
+    file.write_text("sites:\n  local: {zone: FR, intensity_trace: grid.csv}\nmodels:\n  a:1b: {}\n")
+    missing = command(home, "models", "check", "--models", str(file))
+    assert missing.returncode == 1
+    assert str(trace) in missing.stderr
+    trace.write_text("datetime_utc,DE\n2026-01-01 00:00:00,300\n")
+    without_the_zone = command(home, "models", "check", "--models", str(file))
+    assert without_the_zone.returncode == 1
+    assert "no zone FR" in without_the_zone.stderr
+    trace.write_text("datetime_utc,FR\n2026-01-01 00:00:00,30\n")
+    assert command(home, "models", "check", "--models", str(file)).returncode == 0
+
+
+def test_doctor_tells_how_old_and_of_what_kind_the_intensity_is(home: Path, tmp_path: Path) -> None:
+    trace, file = tmp_path / "grid.csv", tmp_path / "models.yaml"
+    recent = datetime.now(UTC) - timedelta(minutes=30)
+    rows = [f"{when:%Y-%m-%d %H:%M:%S}" for when in (recent - timedelta(hours=2), recent)]
+    trace.write_text(f"datetime_utc,FR,DE\n{rows[0]},,300\n{rows[1]},30,\n")
+    site = "engine: scripted, intensity_trace: grid.csv, intensity_kind: marginal"
+    sites = f"sites:\n  fresh: {{zone: FR, {site}}}\n  old: {{zone: DE, {site}}}\n"
+    file.write_text(f"{sites}models:\n  a:1b: {{sites: [fresh, old]}}\n")
+    answer = command(home, "doctor", "--json", "--models", str(file))
+    findings = {finding["part"]: finding for finding in json.loads(answer.stdout)}
+    fresh, old = findings["intensity at fresh"], findings["intensity at old"]
+    assert (fresh["state"], old["state"]) == ("ok", "warning")
+    assert "30 g/kWh, grid.csv (marginal, 0.5 h old)" in fresh["text"]
+    assert "300 g/kWh, grid.csv (marginal, 2.5 h old, not current)" in old["text"]
+    assert "last value is 2.5 h old" in old["text"]

@@ -270,12 +270,13 @@ class OllamaVersion(Shape):
 
 
 class OptionName(Shape):
-    """An option by its parts."""
+    """An option by its parts; of a cascade the option that answers first, and in words who follows and when."""
 
     model: str
     directive: str
     site: str
     setting: str
+    cascade: str | None = None
 
 
 class Expected(OptionName):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from router.domain.cascade import Cascade
 from router.domain.catalogue import Option
 from router.domain.decision import Decision, Plan
 from router.service.planner import Snapshot
@@ -18,8 +19,9 @@ def number(value: float | None) -> float | None:
 
 
 def option_json(option: Option) -> dict[str, str]:
-    """An option by its parts."""
-    return {"model": option.model, "directive": option.directive, "site": option.site, "setting": option.setting}
+    """An option by its parts; of a cascade the option that answers first, and in words who follows and when."""
+    parts = {"model": option.model, "directive": option.directive, "site": option.site, "setting": option.setting}
+    return {**parts, "cascade": str(option)} if isinstance(option, Cascade) else parts
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:

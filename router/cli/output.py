@@ -49,6 +49,8 @@ def percent(share: float | None) -> str:
 
 def option_label(option: dict[str, Any]) -> str:
     """An option from its JSON parts, short."""
+    if option.get("cascade"):
+        return str(option["cascade"])
     text = f"{option['model']}@{option['directive']}"
     if option["setting"] != "default":
         text += f"+{option['setting']}"

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 import router
-from router.api import documents, embeddings, errors, metrics, ollama, openai, routing
+from router.api import administration, documents, embeddings, errors, metrics, ollama, openai, routing
 from router.api.auth import KeyGuard
 from router.api.limits import BodyLimit, HostGuard, RateLimit
 from router.api.residents import Residents
@@ -28,6 +28,8 @@ class Access:
         rate_per_minute: POST requests a client may send a minute, or None for any number.
         most_body_bytes: Largest request body.
         cors_origins: Origins whose pages may call the router from a browser.
+        administrators: Keys of which Ollama's administration needs one as soon as there is any; None hands no such
+            call on.
     """
 
     keys: KeyFile | None = None
@@ -35,6 +37,7 @@ class Access:
     rate_per_minute: float | None = None
     most_body_bytes: int = 10_000_000
     cors_origins: tuple[str, ...] = ()
+    administrators: KeyFile | None = None
 
 
 def create_app(
@@ -71,6 +74,7 @@ def create_app(
     app.include_router(openai.build(service, residents))
     app.include_router(embeddings.build(service))
     app.include_router(ollama.build(service, residents))
+    app.include_router(administration.build(service, allowed=access.administrators is not None))
     app.include_router(routing.build(service))
     app.include_router(metrics.build(service))
     errors.install(app)
@@ -84,6 +88,8 @@ def _guard(app: FastAPI, service: Service, access: Access) -> None:
     app.add_middleware(BodyLimit, most_bytes=access.most_body_bytes)
     if access.rate_per_minute is not None:
         app.add_middleware(RateLimit, per_minute=access.rate_per_minute)
+    if access.administrators is not None and access.keys is None:
+        app.add_middleware(KeyGuard, keys=access.administrators, only=administration.PATHS)
     if access.keys is not None:
         app.add_middleware(KeyGuard, keys=access.keys)
     if access.hosts:

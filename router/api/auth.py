@@ -20,14 +20,21 @@ OWNER = "router_key_owner"
 class KeyGuard:
     """Lets requests with a known key through, and notes whose it is."""
 
-    def __init__(self, app: ASGIApp, keys: KeyFile) -> None:
-        """Take what is guarded, and the keys."""
+    def __init__(self, app: ASGIApp, keys: KeyFile, only: tuple[str, ...] = ()) -> None:
+        """Take what is guarded, and the keys.
+
+        Args:
+            app: What is guarded.
+            keys: The keys.
+            only: How the paths begin that need one, and these only if there is any key; empty for all paths, always.
+        """
         self._app = app
         self._keys = keys
+        self._only = only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401 or hand on."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or self._is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
         request = Request(scope)
@@ -42,6 +49,14 @@ class KeyGuard:
             return
         scope[OWNER] = owner
         await self._app(scope, receive, send)
+
+    def _is_open(self, path: str) -> bool:
+        if not self._only:
+            return path in OPEN_PATHS
+        try:
+            return not path.startswith(self._only) or not self._keys.all()
+        except ConfigError:
+            return False  # nobody can be told apart, so nobody is let in
 
     def _owner(self, token: str) -> str | None:
         try:

@@ -1,4 +1,4 @@
-"""Ollama's endpoints: chat, generate, embeddings and the lists of models; its administration is refused."""
+"""Ollama's endpoints: chat, generate, embeddings and the lists of models."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import router
 from router.api import answers_schema as shapes
 from router.api import documents, embeddings
+from router.api.administration import refused
 from router.api.bodies import AnyContentTypeRoute
 from router.api.errors import ollama_error_body
 from router.api.headers import carbon_headers, decision_headers, with_conversation
@@ -151,7 +152,7 @@ def build(service: Service, residents: Residents) -> APIRouter:
         name = body.model or body.name
         if not name:
             raise RequestError("`model` is missing", param="model", hint="name one of /api/tags")
-        return show_json(service, plain_name(name), since_s)
+        return await show_json(service, plain_name(name), since_s)
 
     @routes.get(
         "/api/tags",
@@ -177,29 +178,14 @@ def build(service: Service, residents: Residents) -> APIRouter:
     async def version() -> dict[str, str]:
         return {"version": API_VERSION, "carbon_router": router.__version__}
 
-    async def administration(request: Request) -> Response:
-        what = request.url.path.removeprefix("/api/").partition("/")[0]
-        return _refused(f"`{what}` is not served: models are added in models.yaml, and fetched by their engine")
-
-    for method, path in (
-        ("POST", "/api/pull"), ("POST", "/api/push"), ("POST", "/api/create"), ("POST", "/api/copy"),
-        ("DELETE", "/api/delete"), ("HEAD", "/api/blobs/{digest}"), ("POST", "/api/blobs/{digest}"),
-    ):  # fmt: skip
-        routes.add_api_route(
-            path, administration, methods=[method], status_code=403, summary="Refused", include_in_schema=False
-        )
     return routes
-
-
-def _refused(message: str) -> JSONResponse:
-    return JSONResponse(ollama_error_body(message), status_code=403, headers={"x-should-retry": "false"})
 
 
 def _load(service: Service, body: OllamaChatRequest | GenerateRequest, silence: dict[str, Any]) -> Response:
     """The answer to no prompt: the model exists, and its engine loads it when it is first needed."""
     resolve(plain_name(body.model), service.planner.current.catalogue, body.directive)
     if body.unloads:
-        return _refused("unloading is not served: the engine keeps and frees its memory on its own")
+        return refused("unloading is not served: the engine keeps and frees its memory on its own")
     said = {"model": full_name(body.model), "created_at": now_iso(), **silence, "done": True, "done_reason": "load"}
     if body.streams:
         return Response(_line(said), media_type=NDJSON)

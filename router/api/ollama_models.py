@@ -7,15 +7,15 @@ from typing import Any
 
 from router.api.ollama_schema import full_name, iso
 from router.domain.catalogue import Catalogue, Model
-from router.domain.ports import ServedModel
+from router.domain.ports import DescribingBackend, ServedModel
 from router.service.ask import resolve
 from router.service.planner import Snapshot
 from router.service.wiring import Service
 
 ARCHITECTURE = "router"
 _SHORTEST_DIGEST = 12  # Ollama's own command line cuts digests to this length and fails on shorter ones
-# Whether a model can call tools its engine knows, not the router; tools are handed on to whoever is chosen.
-_CAPABILITIES = ["completion", "tools"]
+# What else a model can do its engine knows, if anybody; of these the router hands on what they need.
+_HANDED_ON = frozenset({"tools", "vision", "thinking"})
 
 
 def tags_json(service: Service, names: list[str], since_s: float) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def running_json(service: Service, resident_until_s: dict[str, float]) -> dict[s
     return {"models": entries}
 
 
-def show_json(service: Service, name: str, since_s: float) -> dict[str, Any]:
+async def show_json(service: Service, name: str, since_s: float) -> dict[str, Any]:
     """What is known of one model, or of the router behind ``auto``.
 
     Raises:
@@ -66,9 +66,28 @@ def show_json(service: Service, name: str, since_s: float) -> dict[str, Any]:
         "license": model.licence if model and model.licence else "",
         "details": _details(model),
         "model_info": {key: value for key, value in info.items() if value is not None},
-        "capabilities": _CAPABILITIES,
+        "capabilities": ["completion", *sorted(await _capabilities(service, model))],
         "modified_at": iso(since_s),
     }
+
+
+async def _capabilities(service: Service, model: Model | None) -> frozenset[str]:
+    """What every engine says that could run the model; of ``auto`` what all models can, since any may be chosen.
+
+    What one of them does not know is left out.
+    """
+    snapshot, engines = service.planner.current, service.engines
+    places = {
+        (option.site, engines.tag(option, snapshot.catalogue))
+        for option in snapshot.available
+        if model is None or option.model == model.name
+    }
+    found = _HANDED_ON if places else frozenset()
+    for site, tag in places:
+        backend = engines.engine(site).backend
+        known = await backend.capabilities(tag) if isinstance(backend, DescribingBackend) else None
+        found &= known or frozenset()
+    return found
 
 
 def _entry(service: Service, name: str) -> dict[str, Any]:

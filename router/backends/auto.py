@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import cast
 
 from router.backends.ollama import with_tag
 from router.domain.chat import Delta, Finish, Generation
 from router.domain.errors import BackendError
-from router.domain.ports import Backend, ServedModel
+from router.domain.ports import AdministeredBackend, AdministrationReply, Backend, DescribingBackend, ServedModel
 
 
 class AutoBackend:
@@ -78,6 +78,20 @@ class AutoBackend:
             if with_tag(model.name) not in served:
                 served.setdefault(model.name, model)
         return tuple(served.values())
+
+    async def capabilities(self, model: str) -> frozenset[str] | None:
+        """What the engine that would serve the model says of it."""
+        backend = self._ollama if await self._ollama_has(model) else self._embedded
+        return await backend.capabilities(model) if isinstance(backend, DescribingBackend) else None
+
+    def administer(
+        self, method: str, path: str, body: AsyncIterator[bytes]
+    ) -> AbstractAsyncContextManager[AdministrationReply]:
+        """Hand a call on to Ollama; the embedded engine's models are files that models.yaml names."""
+        if not isinstance(self._ollama, AdministeredBackend):
+            raise BackendError("the engine cannot be administered")
+        self._asked_at = None  # what it has may change
+        return self._ollama.administer(method, path, body)
 
     async def close(self) -> None:
         """Close both."""

@@ -7,7 +7,9 @@ folder, which is removed as soon as it stands: nobody but this process can reach
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -51,6 +53,7 @@ MANY_THREADS = 256  # of which nearly all stay unused: the slots of the models b
 
 Chat = Callable[[dict[str, Any], Callable[[Any], bool]], None]
 END = object()
+_TAKES_TOOLS = re.compile(r"\btools\b")  # the name under which a template is given them
 
 
 @dataclass(slots=True)
@@ -120,6 +123,10 @@ class EmbeddedBackend:
         """The models whose weights are on this machine, loaded or not."""
         return await asyncio.to_thread(self._present)
 
+    async def capabilities(self, model: str) -> frozenset[str] | None:
+        """``tools`` where the model's own template writes them into the prompt."""
+        return await asyncio.to_thread(self._capabilities, model)
+
     async def close(self) -> None:
         """Stop what runs and free the memory."""
         while self._runs:
@@ -184,6 +191,17 @@ class EmbeddedBackend:
         context_tokens = min([self._context_tokens, *(known for known in (model.context, head.context) if known)])
         cache_bytes = (head.kv_bytes_per_token or 0) * context_tokens * self._slots
         return context_tokens, path.stat().st_size + cache_bytes + OVERHEAD_BYTES
+
+    def _capabilities(self, name: str) -> frozenset[str] | None:
+        known = self._models.get(name)
+        try:
+            path = _found(name, known[1], self._cache_dir) if known else None
+            template = _template(path, path.stat().st_mtime_ns) if path else None
+        except (BackendError, GgufError, OSError):
+            return None
+        if template is None:
+            return None
+        return frozenset({"tools"}) if _TAKES_TOOLS.search(template) else frozenset()
 
     def _present(self) -> tuple[ServedModel, ...]:
         served = []
@@ -293,6 +311,12 @@ def _found(name: str, weights: Weights, cache_dir: Path) -> Path | None:
         return locate(name, weights, cache_dir)
     except WeightsError as error:
         raise BackendError(error.message, hint=error.hint) from error
+
+
+@functools.cache
+def _template(path: Path, _changed_ns: int) -> str | None:
+    """The model's chat template; reading past its vocabulary takes half a second, so it is read once."""
+    return read_head(path).template
 
 
 def _unloadable(path: Path) -> BackendError:

@@ -33,11 +33,13 @@ class GgufHead:
         architecture: llama.cpp's name of it, e.g. ``qwen2``.
         context: Context window the model was trained for, in tokens; None where the file does not say.
         kv_bytes_per_token: Memory of one token in a 16-bit KV cache; None where it cannot be told.
+        template: How messages become a prompt (Jinja); None where the file does not say.
     """
 
     architecture: str
     context: int | None
     kv_bytes_per_token: int | None
+    template: str | None = None
 
 
 def has_magic(path: Path) -> bool:
@@ -67,7 +69,10 @@ def read_head(path: Path) -> GgufHead:
                 metadata[key] = value
     architecture = str(metadata.get("general.architecture", "unknown"))
     context = _whole(metadata, f"{architecture}.context_length")
-    return GgufHead(architecture, context, _kv_bytes(metadata, architecture))
+    template = metadata.get("tokenizer.chat_template")
+    return GgufHead(
+        architecture, context, _kv_bytes(metadata, architecture), template if isinstance(template, str) else None
+    )
 
 
 def _kv_bytes(metadata: dict[str, Scalar], architecture: str) -> int | None:

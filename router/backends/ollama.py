@@ -7,8 +7,9 @@ log-probabilities and ignore that they were asked for.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, cast
 
 import ollama
@@ -16,13 +17,15 @@ from pydantic import ValidationError
 
 from router.backends.http import Exchange, Peer, name, patience, refused, trusts_environment, unreachable
 from router.backends.means import Mean
+from router.backends.ollama_admin import OllamaAdministration
 from router.backends.ollama_messages import format_of, openai_tool_calls, options_of, to_ollama
 from router.domain.chat import Delta, Finish, FinishReason, Generation, Usage
 from router.domain.errors import BackendError, BackendProtocolError, BackendUnavailableError, RequestError
-from router.domain.ports import ServedModel
+from router.domain.ports import AdministrationReply, ServedModel
 from router.domain.units import seconds_from_ns
 
 DEFAULT_TAG = "latest"
+_DESCRIBE_S = 3.0  # a look into a file; who waits for it has a list of models to show
 DEFAULT_URL = "http://127.0.0.1:11434"
 
 
@@ -54,6 +57,7 @@ class OllamaBackend:
         """
         self._peer = Peer("Ollama", url)
         self._options = dict(options or {})
+        self._administration = OllamaAdministration(url, connect_s=connect_s, api_key=api_key)
         self._client = ollama.AsyncClient(
             host=url,
             timeout=patience(connect_s, silence_s),
@@ -113,8 +117,25 @@ class OllamaBackend:
                 served += [ServedModel(alias, entry.digest, size) for alias in dict.fromkeys((entry.model, short))]
         return tuple(served)
 
+    async def capabilities(self, model: str) -> frozenset[str] | None:
+        """What ``ollama show`` lists; None from servers before 0.6.4, which do not say."""
+        try:
+            async with asyncio.timeout(_DESCRIBE_S):
+                with Exchange(self._peer):
+                    shown = await self._client.show(model)
+        except (BackendError, ollama.ResponseError, ValidationError, OSError, ValueError, TypeError):
+            return None
+        return None if shown.capabilities is None else frozenset(shown.capabilities)
+
+    def administer(
+        self, method: str, path: str, body: AsyncIterator[bytes]
+    ) -> AbstractAsyncContextManager[AdministrationReply]:
+        """Hand a call on; see :meth:`router.domain.ports.AdministeredBackend.administer`."""
+        return self._administration.call(method, path, body)
+
     async def close(self) -> None:
         """Close its connections, which stops what still runs."""
+        await self._administration.close()
         await self._client.close()  # type: ignore[no-untyped-call]
 
     async def _chat(self, generation: Generation) -> AsyncIterator[ollama.ChatResponse]:

@@ -75,6 +75,7 @@ def serve(
         rate_per_minute=settings.rate_per_minute,
         most_body_bytes=settings.most_body_bytes,
         cors_origins=settings.cors_origins,
+        administrators=keys if settings.allow_admin else None,
     )
     app = create_app(service, on_ready=ready, access=access)
     uvicorn.run(

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
         queue: Requests that may wait for a site's slots; one more gets status 429.
         deadline_s: Seconds until an answer has to be whole.
         require_keys: Whether every request needs an API key; always so when listening beyond this machine.
+        allow_admin: Whether Ollama's administration (pull, create, delete, ...) is handed on to an Ollama site.
         allowed_hosts: Further names, comma-separated, that requests may give as their host.
         rate_per_minute: POST requests a minute a client may send; None for any number.
         most_body_bytes: Largest request body.
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     deadline_s: float = Field(default=600.0, gt=0, allow_inf_nan=False)
     grace_s: int = Field(default=30, ge=0)
     require_keys: bool = False
+    allow_admin: bool = False
     allowed_hosts: CommaSeparated = ()
     rate_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     most_body_bytes: int = Field(default=10_000_000, ge=1)

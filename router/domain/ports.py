@@ -7,6 +7,7 @@ A fake for each ships with the package: ``backends.scripted``, ``embed.hashed``,
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -59,6 +60,49 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Free connections and memory; running generations are stopped."""
+        ...
+
+
+@runtime_checkable
+class DescribingBackend(Protocol):
+    """An engine that knows what its models can do beyond answering in text."""
+
+    async def capabilities(self, model: str) -> frozenset[str] | None:
+        """In Ollama's words (``tools``, ``vision``, ``thinking``, ...); None where it cannot be told. Never raises.
+
+        Args:
+            model: Its tag at the engine.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AdministrationReply:
+    """What an engine answers to a call of administration.
+
+    Attributes:
+        status: HTTP status.
+        content_type: Of the pieces, or None where there are none.
+        pieces: The body as it comes.
+    """
+
+    status: int
+    content_type: str | None
+    pieces: AsyncIterator[bytes]
+
+
+@runtime_checkable
+class AdministeredBackend(Protocol):
+    """An engine whose models can be pulled, made, copied and deleted over its own HTTP API."""
+
+    def administer(
+        self, method: str, path: str, body: AsyncIterator[bytes]
+    ) -> AbstractAsyncContextManager[AdministrationReply]:
+        """Hand a call on as it is; leaving the context ends it.
+
+        Raises:
+            BackendError: If the engine does not answer.
+        """
         ...
 
 
@@ -220,7 +264,10 @@ class Probe(Protocol):
 
 
 __all__ = [
+    "AdministeredBackend",
+    "AdministrationReply",
     "Backend",
+    "DescribingBackend",
     "Embedder",
     "ForecastSource",
     "IntensitySource",

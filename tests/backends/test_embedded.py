@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -17,7 +18,7 @@ from router.domain.catalogue import Model, Weights
 from router.domain.chat import Delta, Finish, Generation, Message, Sampling
 from router.domain.errors import BackendError, ModelMissingError, RequestError
 from tests.backends.smollm2 import CACHE_DIR, SMOLLM2
-from tests.backends.test_gguf import HEAD
+from tests.backends.test_gguf import HEAD, entry, text
 
 
 @pytest.fixture
@@ -200,3 +201,21 @@ async def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path, c
         with pytest.raises(BackendError, match=r"the file is damaged.*carbon-router models check"):
             await collect(backend, ask("Hello.", model="own"))
     await backend.close()
+
+
+async def test_tools_are_claimed_where_the_template_takes_them(tmp_path: Path) -> None:
+    def engine(template: str | None) -> EmbeddedBackend:
+        entries = [] if template is None else [entry("tokenizer.chat_template", 8, text(template))]
+        file = tmp_path / f"{len(template or '')}.gguf"
+        file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(entries)) + b"".join(entries))
+        return EmbeddedBackend({"tiny": Model("tiny", weights=Weights(path=str(file)))}, tmp_path)
+
+    for template, found in (
+        ("{% if tools %}{{ tools }}{% endif %}", frozenset({"tools"})),
+        ("{{ messages }}", frozenset()),
+        (None, None),
+    ):
+        backend = engine(template)
+        assert await backend.capabilities("tiny") == found
+        assert await backend.capabilities("another") is None
+        await backend.close()

@@ -78,3 +78,12 @@ def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     assert not has_magic(file)
     with pytest.raises(GgufError, match="is not a GGUF file"):
         read_head(file)
+
+
+def test_reads_the_chat_template_where_there_is_one(tmp_path: Path) -> None:
+    template = entry("tokenizer.chat_template", 8, text("{% if tools %}{{ tools }}{% endif %}"))
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(ENTRIES) + 1) + b"".join(ENTRIES) + template)
+    assert read_head(file).template == "{% if tools %}{{ tools }}{% endif %}"
+    file.write_bytes(HEAD)
+    assert read_head(file).template is None

@@ -96,7 +96,17 @@ def rules() -> dict[str, Rule]:
             found[f"leans: {cues}, {words} words"] = _leaning(Leaning(words, opens, points))
     for words in (5, 8, 12):
         found[f"leans: short, {words} words"] = _leaning(Leaning(words, opens=False, points=False))
+    found["leans: either, 10 words, else surer"] = _leaning_else_surer
     return found
+
+
+def _leaning_else_surer(messages: Messages) -> tuple[str, ...]:
+    """A turn that leans takes the one before along; another short one is read both ways."""
+    last = _users(messages)[-1]
+    if LEANING(last):
+        return (routing_text(messages),)
+    short = Leaning(most_words=8, opens=False, points=False)
+    return (last, "\n".join(_users(messages)[-2:])) if short(last) else (last,)
 
 
 def _leaning(leans: Leaning) -> Rule:
@@ -247,7 +257,7 @@ def _text(found: Mapping[str, Any]) -> str:
     def line(entry: Mapping[str, Any], name: str | None = None) -> str:
         kinds = ", ".join(f"{kind} {right}/{n}" for kind, (right, n) in entry["by_kind"].items())
         share = f"{entry['share']:5.1%} [{entry['low']:.1%}, {entry['high']:.1%}]"
-        return f"  {name or entry['rule']:<30} {entry['right']:>3}/{entry['n']:<3} {share}   {kinds}"
+        return f"  {name or entry['rule']:<36} {entry['right']:>3}/{entry['n']:<3} {share}   {kinds}"
 
     return "\n".join(
         [

@@ -33,9 +33,11 @@ _OPENS = re.compile(
     r"continue|go on|explain|translate|und|aber|jetzt|nun|noch|et|mais|maintenant|y|pero|ahora)\b",
     re.IGNORECASE,
 )
+# An ordinal points only where nothing is named after it: "the second", "the first one", not "the first woman".
 _POINTS = re.compile(
-    r"\b(?:it|its|that|this|these|those|them|they|one|ones|same|above|previous|last|first|second|third|former|latter|"
-    r"instead|too|again|either|else|as well|das|es|dies|ça|cela|eso|esto)\b",
+    r"\b(?:it|its|that|this|these|those|them|they|one|ones|same|above|previous|former|latter|"
+    r"instead|too|again|either|else|as well|das|es|dies|ça|cela|eso|esto)\b"
+    r"|\bthe (?:first|second|third|last)(?: (?:one|two|three))?\b(?=\W*\Z|\W*[,;]|,? please)",
     re.IGNORECASE,
 )
 

@@ -92,6 +92,7 @@ class Conversations:
     def find(self, ask: Ask) -> Place:
         """Where a request stands; changes nothing."""
         whole = self._hash("whole", [(m.role, m.content.strip(), _images(m)) for m in ask.messages])
+        before: bytes | None
         if ask.conversation is not None:
             key = before = self._hash("id", ask.conversation)
         else:

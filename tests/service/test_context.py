@@ -25,6 +25,7 @@ def test_a_turn_that_continues_or_points_leans(text: str) -> None:
     "text",
     [
         "What is the capital of Peru?",
+        "Who was the first woman in space?",
         "Implement bubble sort in Python.",
         "Write a function that says of each word of a text how often it occurs in the text as a whole.",
     ],

@@ -145,6 +145,7 @@ async def test_measured_prompts_give_the_saving_of_the_requests() -> None:
         (turn,) = service.journal.turns()
     assert stats["saving"]["requests"]["saved_g"] == pytest.approx(turn.carbon.saved_g)
     assert turn.basis.reference_operational_g is not None
+    assert turn.carbon.operational_g is not None
     assert stats["saving"]["site"]["saved_g"] is not None
     assert stats["saving"]["site"]["saved_g"] == pytest.approx(
         turn.basis.reference_operational_g - turn.carbon.operational_g - stats["saving"]["site"]["router_g"]

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from bench.papers.figures import Row
 from bench.papers.rice import latency, left_out_sizes, rice, table_three
 from bench.papers.rice_data import fit_llm_perf, fit_ml_energy, load_helm, load_llm_perf, load_ml_energy
-from bench.papers.rice_energy import served_energy, single_energy
+from bench.papers.rice_energy import TABLE_FIVE_W, served_energy, single_energy, table_five
 from router.domain.errors import ConfigError
-from router.estimate.rice import Rice
+from router.estimate.rice import Constants, Rice
 from router.estimate.rice_public import LLM_PERF, ML_ENERGY
 from router.estimate.rice_regressors import FOREST
 
@@ -72,6 +72,20 @@ def test_joules_of_a_publisher_left_out_are_closer_than_by_constants_and_inside_
     assert ours(rows["R-ICE seconds x printed constants, 1 device"], "MAPE of all rows") > 0.6
     assert ours(law, "MAPE of all rows") < 0.2
     assert 0.8 <= ours(law, "inside the 90 % interval") <= 0.97
+
+
+def test_what_the_range_of_table_five_allows_holds_for_any_five_rows_in_it() -> None:
+    row = table_five()
+    low, high = TABLE_FIVE_W
+    errors = []
+    for a in range(11):
+        for b in range(11):
+            for c in range(11):
+                watts = [low, high, *(low + step / 10 * (high - low) for step in (a, b, c))]
+                errors.append(sum(abs(Constants().device_w / w - 1) for w in watts) / 5)
+    assert ours(row, "MAPE at least") <= min(errors)
+    assert ours(row, "MAPE at most") == pytest.approx(max(errors))
+    assert all(not value.like_for_like for value in row.values)
 
 
 @needs_data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from router.domain.catalogue import Site
@@ -94,7 +95,7 @@ class Book:
     @property
     def method(self) -> Method | None:
         """The weakest by which its requests' joules were obtained."""
-        found = self.tally.counts.get("energy_method", {})
+        found = self.tally.counts.get("energy_method", Counter())
         return next((method for method in WEAKEST_FIRST if method in found), None)
 
     def components(self) -> list[Component]:

@@ -37,7 +37,7 @@ from router.service.saving import request_saving, site_saving
 from router.service.tally import Tallies, Tally
 
 BOUNDARY = (
-    "generation by the engines, failed and repeated attempts included",
+    "generation by the engines, failed and repeated attempts and the loading of models on demand included",
     "the router: embedding, the query of the store and the decision of every request",
     "idle power of the hardware reserved at the sites that answered, over the whole period",
     "the manufacture of that hardware, over the whole period",

@@ -32,6 +32,7 @@ HELP = "How long solving a plan anew takes (categories x options, every row on).
 SIZES = ((6, 30), (10, 120), (20, 1000))
 BOUND_MS = {(6, 30): 5.0, (20, 1000): 100.0}
 """What is asked of it on a machine of two cores."""
+_SIZES_TEXT = ",".join(f"{categories}x{options}" for categories, options in SIZES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Lengths:
         """(O,) seconds of reading one more token, 0 where it is not known."""
         return np.nan_to_num(self.duration.per_prompt_token)
 
-    def extra_tokens(self, text: str, prompt_tokens: int) -> float:
+    def extra_tokens(self, text: str, prompt_tokens: float) -> float:
         """Tokens to read beyond the text itself: the history; never negative."""
         own = self.overhead_tokens + self.tokens_per_character * len(text)
         return max(float(prompt_tokens) - own, 0.0)

@@ -121,7 +121,7 @@ def _with_limits(
     notes: list[str] = []
     latency = limits.max_mean_duration_s
     if latency is not None and not timed.any(axis=1).all():
-        bare = ", ".join(name for name, any_ in zip(estimates.categories, timed.any(axis=1), strict=True) if not any_)
+        bare = ", ".join(name for c, name in enumerate(estimates.categories) if not timed[c].any())
         notes.append(f"max_mean_seconds cannot be kept: no option's seconds are known for {bare}; run `make bench`")
         latency = None
     capacity, budget = None, None

@@ -160,9 +160,10 @@ class _Rows:
             self._add(one, one, at_least=1.0, at_most=1.0)
         self._add(weight * quality, weight * quality, at_least=program.floor, missed=MISSED_FLOOR)
         if program.category_floor is not None:
-            for c in np.flatnonzero(np.isfinite(program.category_floor)):
-                row = (category == c) * quality
-                self._add(row, row, at_least=float(program.category_floor[c]), missed=MISSED_FLOOR * program.w[c])
+            for asked in np.flatnonzero(np.isfinite(program.category_floor)):
+                row = (category == asked) * quality
+                floor, missed = float(program.category_floor[asked]), MISSED_FLOOR * float(program.w[asked])
+                self._add(row, row, at_least=floor, missed=missed)
         self._limits()
         self._places(must)
 

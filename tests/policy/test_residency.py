@@ -58,7 +58,7 @@ def crowded(draw: st.DrawFn) -> tuple[Program, Memory]:
         g=rng.random((categories, columns)),
         q=q,
         floor=float(w @ q[:, 0]) * draw(st.floats(0.3, 1.2)),
-        category_floor=draw(st.sampled_from([None, 0.5])) and 0.5 * q[:, 0],
+        category_floor=0.5 * q[:, 0] if draw(st.booleans()) else None,
         duration_s=seconds,
         max_mean_duration_s=draw(st.sampled_from([None, 0.9, 1.5])),
         capacity=draw(st.sampled_from([None, Capacity(site[place], np.array([0.5, 0.7]), 0.8)])),

@@ -68,7 +68,8 @@ async def test_a_reference_not_measured_on_one_kind_of_task_is_said() -> None:
     for policy in ("joint", "category-lp"):
         service, planner, notes = await planned(changed(holed), policy=policy, reference="large")
         assert "the reference is not measured on questions" in notes
-        plan = planner.current.decider and planner.current.decider.plan
+        assert planner.current.decider is not None
+        plan = planner.current.decider.plan
         assert plan is not None
         assert plan.floor_quality == plan.floor_quality, "not NaN"
         await service.close()

@@ -71,7 +71,8 @@ async def test_a_clean_hour_asks_for_more_than_the_floor_and_a_dirty_one_for_no_
     for value in (100.0, 300.0, 500.0, 900.0):
         source.value = value
         assert await plans.refresh()
-        plan = plans.current.decider and plans.current.decider.plan
+        assert plans.current.decider is not None
+        plan = plans.current.decider.plan
         assert plan is not None
         floors.append(plan.floor_quality / plan.reference_quality)
     assert floors == pytest.approx([1.0, 0.975, 0.95, 0.95])
@@ -137,8 +138,8 @@ async def test_dry_runs_pins_and_side_requests_are_no_traffic_of_the_plan(servic
     await service.chooser.choose(ask, dry_run=True)
     assert service.planner.traffic.rate_per_s() is None
     await service.chooser.choose(replace(ask, model="small"))
-    estimates = service.planner.current.decider and service.planner.current.decider.estimates
-    assert estimates is not None
+    assert service.planner.current.decider is not None
+    estimates = service.planner.current.decider.estimates
     assert service.planner.traffic.mix(estimates.categories, estimates.w).effective_n == 0.0
     assert service.planner.traffic.rate_per_s() is not None
 

@@ -25,7 +25,7 @@ from router.domain.ports import Embedder
 from router.domain.record import Measurement
 from router.estimate.known import build_known
 from router.estimate.probe import fit_probe
-from router.service.context import LEANING, Leaning, routing_text
+from router.service.context import LEANING, Leaning, routing_text, routing_texts
 from router.service.seed import shipped_file
 from router.store.codec import read_measurements
 
@@ -96,17 +96,8 @@ def rules() -> dict[str, Rule]:
             found[f"leans: {cues}, {words} words"] = _leaning(Leaning(words, opens, points))
     for words in (5, 8, 12):
         found[f"leans: short, {words} words"] = _leaning(Leaning(words, opens=False, points=False))
-    found["leans: either, 10 words, else surer"] = _leaning_else_surer
+    found[rule_in_use()] = routing_texts
     return found
-
-
-def _leaning_else_surer(messages: Messages) -> tuple[str, ...]:
-    """A turn that leans takes the one before along; another short one is read both ways."""
-    last = _users(messages)[-1]
-    if LEANING(last):
-        return (routing_text(messages),)
-    short = Leaning(most_words=8, opens=False, points=False)
-    return (last, "\n".join(_users(messages)[-2:])) if short(last) else (last,)
 
 
 def _leaning(leans: Leaning) -> Rule:
@@ -115,7 +106,7 @@ def _leaning(leans: Leaning) -> Rule:
 
 def rule_in_use() -> str:
     """The name of the rule that the router follows."""
-    return f"leans: {_cues(LEANING)}, {LEANING.most_words} words"
+    return f"leans: {_cues(LEANING)}, {LEANING.most_words} words, else surer"
 
 
 def _cues(leaning: Leaning) -> str:

@@ -21,7 +21,7 @@ from router.estimate.lengths import Lengths
 from router.learn.refit import Assessment
 from router.policy.draw import Draw
 from router.service.ask import Ask, Target, resolve
-from router.service.context import routing_text
+from router.service.context import routing_texts
 from router.service.conversation import Conversations, Place, earlier_characters
 from router.service.following import Settled, settle
 from router.service.planner import Planner, Snapshot
@@ -103,10 +103,10 @@ class Chooser:
         if snapshot.decider is None:
             why = "no measured prompts to decide on"
             return replace(self._without_plan(snapshot, target, allowed, why), place=place)
-        text = routing_text(ask.messages) or ask.messages[-1].content
+        texts = routing_texts(ask.messages) or (ask.messages[-1].content,)
         try:
             assessment = await self._worker.run(
-                lambda: self._assess(snapshot, ask, target, place, text, steps or Steps()), within_s=within_s
+                lambda: self._assess(snapshot, ask, target, place, texts, steps or Steps()), within_s=within_s
             )
         except EmbedError as error:
             # Not its words: a library may have put the prompt into them, and this goes to log and journal.
@@ -132,14 +132,18 @@ class Chooser:
             self._conversations.note(choice.place, option)
 
     def _assess(
-        self, snapshot: Snapshot, ask: Ask, target: Target, place: Place, text: str, steps: Steps
+        self, snapshot: Snapshot, ask: Ask, target: Target, place: Place, texts: tuple[str, ...], steps: Steps
     ) -> Assessment:
         decider = snapshot.decider
         assert decider is not None
         with steps.step("embed") as noted:
             noted["embedder"] = self._embedder.name
-            embedding = self._embedder.embed([text])[0]
-        assessment = decider.assess(text, embedding, _tokens(ask, decider.lengths), ask.sampling.max_tokens)
+            embeddings = self._embedder.embed(texts)
+        # Of two readings the one that the probe is surer of.
+        best = 0 if len(texts) == 1 else int(decider.probabilities(texts, embeddings).max(axis=1).argmax())
+        assessment = decider.assess(
+            texts[best], embeddings[best], _tokens(ask, decider.lengths), ask.sampling.max_tokens
+        )
         may_cascade = _may_cascade(ask, target, place)
         # What a form prescribes is the directive alone, which is settled once the plan has chosen the model.
         may = [

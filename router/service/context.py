@@ -3,9 +3,10 @@
 "And now in German" says nothing of what is to be done; "make it faster" could be about a story. Such a turn is short
 and leans on what was said: it opens with a word that continues ("and", "now", "what about"), or points at something
 it does not name ("it", "that one", "the second"). Then the user turn before it is put in front, and the one before
-that if that one leans as well. A short question that stands alone ("What is the capital of Peru?") changes the topic
-and goes alone: the history would only dilute it. How often the rule is right, and what else was tried: docs/
-conversations.md, ``python -m bench context``.
+that if that one leans as well. A short turn without such words is either a new topic ("What is the capital of Peru?"),
+which the history would only dilute, or leans all the same ("ordered by year of birth"): it is read both ways, and the reading
+counts of which the probe is surer. How often that is right, and what else was tried: docs/conversations.md,
+``python -m bench context``.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class Leaning:
 
 
 LEANING = Leaning()
+UNSURE = Leaning(most_words=8, opens=False, points=False)
+"""A turn so short that does not seem to lean is read both ways."""
 
 
 def routing_text(messages: Sequence[Message], leans: Callable[[str], bool] = LEANING) -> str:
@@ -79,3 +82,15 @@ def routing_text(messages: Sequence[Message], leans: Callable[[str], bool] = LEA
             break
         taken.insert(0, earlier)
     return "\n".join(taken)
+
+
+def routing_texts(messages: Sequence[Message]) -> tuple[str, ...]:
+    """What to classify: one text, or two of which the one counts that the probe is surer of; none without a user turn.
+
+    A short turn that neither continues nor points may still belong to the one before ("ordered by year of birth").
+    """
+    text = routing_text(messages)
+    turns = [m.content for m in messages if m.role == "user" and m.content.strip()]
+    if len(turns) > 1 and text == turns[-1] and UNSURE(text):
+        return text, "\n".join(turns[-2:])
+    return (text,) if text else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from router.domain.chat import Message, Role
-from router.service.context import LEANING, Leaning, routing_text
+from router.service.context import LEANING, Leaning, routing_text, routing_texts
 
 
 def talk(*texts: str) -> list[Message]:
@@ -65,3 +65,16 @@ def test_length_alone_can_be_the_rule() -> None:
     short = Leaning(most_words=5, opens=False, points=False)
     assert short("Implement bubble sort in Python.")
     assert not short("Please do implement bubble sort in Python.")
+
+
+def test_a_short_turn_without_such_words_is_read_both_ways() -> None:
+    query = "Table pets(id, name): write a query that lists their names"
+    assert routing_texts(talk(query, "..", "ordered by year of birth")) == (
+        "ordered by year of birth",
+        f"{query}\nordered by year of birth",
+    )
+    assert routing_texts(talk(query, "..", "make it faster")) == (f"{query}\nmake it faster",)
+    long = "Write a function that says of each word of a text how often it occurs in the text as a whole."
+    assert routing_texts(talk(query, "..", long)) == (long,)
+    assert routing_texts(talk("ordered by year of birth")) == ("ordered by year of birth",)
+    assert routing_texts([Message("system", "x")]) == ()

@@ -131,9 +131,7 @@ def timed(categories: int, options: int, rows: str, *, repeats: int, seed: int) 
 
 
 def main(
-    sizes: Annotated[str, typer.Option(help="Sizes as CATEGORIESxOPTIONS, comma-separated.")] = ",".join(
-        f"{c}x{o}" for c, o in SIZES
-    ),
+    sizes: Annotated[str, typer.Option(help="Sizes as CATEGORIESxOPTIONS, comma-separated.")] = _SIZES_TEXT,
     repeats: Annotated[int, typer.Option(min=1, help="Programs a size.")] = 30,
     seed: Annotated[int, typer.Option(help="Of the programs.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,

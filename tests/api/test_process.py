@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from router.backends.scripted import Fault, Pace, ScriptedBackend
+from router.config.keys import KeyFile
 from tests.backends.fake_servers import ScriptedServer, listening
 from tests.live.router_process import Running, router_process
 
@@ -97,13 +98,19 @@ def world(folder: Path, **environment: str) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A router for everything but keys; starting one takes ten seconds, so the last test that uses it ends it."""
     yield from world(tmp_path_factory.mktemp("served"))
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[World]:
-    """A router that its test may end."""
-    yield from world(tmp_path, ROUTER_GRACE_S="4")
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, dict[str, str]]]:
+    """A router that asks for keys and slows floods down, with the headers of who has a key; the last test ends it."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "data").mkdir()
+    key = KeyFile(folder / "data" / "keys.json").add("tester")
+    environment = {"ROUTER_REQUIRE_KEYS": "true", "ROUTER_RATE_PER_MINUTE": "18", "ROUTER_GRACE_S": "4"}
+    for one in world(folder, **environment):
+        yield one, {"Authorization": f"Bearer {key}"}
 
 
 def test_pages_from_elsewhere_are_not_let_in_and_foreign_host_names_are_not_answered(served: World) -> None:
@@ -163,24 +170,24 @@ def test_models_yaml_is_taken_over_when_valid_and_kept_with_a_logged_reason_when
     assert "parametres" not in notes()
 
 
-def test_asked_to_stop_it_ends_the_streams_under_way_whole_and_takes_no_more(own: World) -> None:
+def test_asked_to_stop_it_ends_the_streams_under_way_whole_and_takes_no_more(served: World) -> None:
     seen: list[str] = []
 
     def read() -> None:
         with httpx.stream(
-            "POST", f"{own.router.url}/v1/chat/completions", json=chat(stream=True), timeout=30, trust_env=False
+            "POST", f"{served.router.url}/v1/chat/completions", json=chat(stream=True), timeout=30, trust_env=False
         ) as answer:
             seen.extend(line for line in answer.iter_lines() if line)
 
     reading = threading.Thread(target=read)
     reading.start()
-    until(lambda: own.engine.running)
-    os.kill(own.router.process.pid, signal.SIGTERM)
+    until(lambda: served.engine.running)
+    os.kill(served.router.process.pid, signal.SIGTERM)
     began = time.monotonic()
 
     def refuses() -> bool:
         try:
-            own.get("/healthz")
+            served.get("/healthz")
         except httpx.HTTPError:
             return True
         return False
@@ -195,18 +202,41 @@ def test_asked_to_stop_it_ends_the_streams_under_way_whole_and_takes_no_more(own
         for choice in json.loads(line.removeprefix("data: "))["choices"]
     )
     assert text.split() == [f"word{i}" for i in range(WORDS)]
-    assert own.router.process.wait(20) in (0, -signal.SIGTERM)
+    assert served.router.process.wait(20) in (0, -signal.SIGTERM)
     assert time.monotonic() - began < 20
-    (turn,) = [line for line in own.log() if line["message"] == "turn"]
+    turn_id = json.loads(seen[0].removeprefix("data: "))["id"].removeprefix("chatcmpl-")
+    (turn,) = [line for line in served.log() if line.get("id") == turn_id]
     assert turn["status"] == "ok"
 
 
-def test_an_answer_longer_than_the_grace_is_cut_and_still_in_the_log(own: World) -> None:
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer cr-wrong"}], ids=["no key", "a wrong key"])
+def test_without_a_key_nobody_is_answered_in_either_dialect(
+    guarded: tuple[World, dict[str, str]], headers: dict[str, str]
+) -> None:
+    router, known = guarded
+    openai = router.post("/v1/chat/completions", chat(), headers=headers)
+    ollama = router.post("/api/chat", chat(), headers=headers)
+    assert (openai.status_code, ollama.status_code) == (401, 401)
+    assert openai.json()["error"]["code"] == "invalid_api_key"
+    assert isinstance(ollama.json()["error"], str)
+    assert known["Authorization"] not in router.router.log.read_text()
+
+
+def test_an_answer_longer_than_the_grace_is_cut_and_a_flood_before_it_is_slowed_down(
+    guarded: tuple[World, dict[str, str]],
+) -> None:
+    own, headers = guarded
+    flood = [own.post("/v1/route", {"prompt": PROMPT}, headers=headers) for _ in range(6)]
+    statuses = [answer.status_code for answer in flood]
+    assert statuses[0] == 200
+    assert statuses[-1] == 429
+    assert int(flood[-1].headers["retry-after"]) >= 1
+    time.sleep(int(flood[-1].headers["retry-after"]) + 0.1)
     own.engine.faults["small"] = Fault("hang", after=2)
 
     def read() -> None:
         with contextlib.suppress(httpx.HTTPError):
-            own.post("/v1/chat/completions", chat())
+            own.post("/v1/chat/completions", chat(), headers=headers)
 
     reading = threading.Thread(target=read)
     reading.start()

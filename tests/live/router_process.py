@@ -57,7 +57,8 @@ def router_process(data_dir: Path, *arguments: str, **environment: str) -> Itera
             if process.poll() is not None or time.monotonic() - began > START_S:
                 raise AssertionError(f"the router did not come up:\n{log.read_text()}")
             with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/readyz", timeout=5, trust_env=False).status_code == 200:
+                # 401: it listens, and asks for keys
+                if httpx.get(f"{url}/readyz", timeout=5, trust_env=False).status_code in (200, 401):
                     break
             time.sleep(0.1)
         yield Running(url, process, log, time.monotonic() - began)

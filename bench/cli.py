@@ -40,6 +40,7 @@ _ELSEWHERE = {
     "replay": ("bench.replay", "Weigh policies against each other on recorded measurements."),
     "context": ("bench.context", "How much of a conversation to route by: what the probe makes of its last turn."),
     "solve": ("bench.solve", "How long solving a plan anew takes (categories x options, every row on)."),
+    "gpu": ("bench.gpu.command", "Meter a real NVIDIA GPU and keep the recording (needs one; under 15 minutes)."),
     "papers": ("bench.papers.app", "Reproduce the published systems' figures."),
 }
 

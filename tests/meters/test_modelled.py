@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +68,55 @@ def test_a_site_without_a_meter_reads_unknown_not_zero() -> None:
     reading = NoMeter().start().stop()
     assert reading.energy_j is None
     assert reading.device_s is not None
+
+
+BUSY = "import time\nwhile time.process_time() < 60: pass"
+
+
+def orphan(program: Path, folder: Path) -> int:
+    """Starts a program whose parent ends at once; its process id."""
+    pid_file = folder / "pid"
+    command = f'"{program}" -c "{BUSY}" >/dev/null 2>&1 & echo $! > "{pid_file}"'
+    subprocess.run(["setsid", "sh", "-c", command], check=True, timeout=30)
+    return int(pid_file.read_text())
+
+
+def advance_j(counter: BusyCoreCounter, seconds: float) -> float:
+    """What it counts meanwhile, looked at often enough to find who is new."""
+    first = counter.read_j()
+    until = time.monotonic() + seconds
+    last = first
+    while time.monotonic() < until:
+        time.sleep(0.2)
+        last = counter.read_j()
+    assert first is not None
+    assert last is not None
+    return last - first
+
+
+@pytest.mark.parametrize(("name", "counted"), [("pretend-engine", True), ("something-else", False)])
+def test_an_engine_that_starts_later_counts_by_its_name_and_others_do_not(
+    tmp_path: Path, name: str, counted: bool
+) -> None:
+    counter = BusyCoreCounter(10.0, engine_processes=("pretend-engine",))
+    counter.read_j()
+    program = tmp_path / name
+    program.symlink_to(sys.executable)
+    pid = orphan(program, tmp_path)
+    try:
+        advanced_j = advance_j(counter, 3.0)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    assert (advanced_j > 2.0) is counted
+
+
+def test_a_childs_child_counts_too() -> None:
+    counter = BusyCoreCounter(10.0, engine_processes=())
+    counter.read_j()
+    code = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BUSY!r}])"
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    try:
+        assert advance_j(counter, 3.0) > 2.0
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()

@@ -206,7 +206,15 @@ def test_the_recordings_kept_are_those_that_their_program_makes_and_say_that_the
         assert kept.header == header
         assert list(kept.rows) == rows
         assert kept.header["synthetic"] is True
-    assert {path.name for path in FOLDER.glob("*.jsonl")} == set(recordings())
+    assert {path.name for path in FOLDER.glob("synthetic-*.jsonl")} == set(recordings())
+
+
+def test_every_other_recording_names_its_hardware() -> None:
+    for path in FOLDER.glob("*.jsonl"):
+        header = Recording.load(path).header
+        if not path.name.startswith("synthetic-"):
+            assert header["synthetic"] is False
+            assert header["hardware"] not in ("", "none")
 
 
 class FakeNvmlError(Exception):
@@ -274,3 +282,52 @@ def test_a_driver_that_refuses_says_what_to_do(functions: dict[str, Any], says: 
 def test_mig_is_told_by_the_driver() -> None:
     (gpu,) = open_gpus([0], library=library(nvmlDeviceGetMigMode=lambda handle: [1, 1]))
     assert gpu.mig
+
+
+def test_why_a_clock_is_held_down_is_asked_by_either_name_and_a_power_cap_is_no_disturbance() -> None:
+    for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
+        (gpu,) = open_gpus([0], library=library(**{name: lambda handle: 0x04 | 0x20 | 0x40}))
+        assert gpu.throttle_reasons() == ("software thermal slowdown", "hardware thermal slowdown")
+    (silent,) = open_gpus([0], library=library())
+    with pytest.raises(MeterError, match="held down"):
+        silent.throttle_reasons()
+
+
+def test_throttling_seen_at_any_look_is_told_once() -> None:
+    recording = Recording.load(FOLDER / "synthetic-nvml.jsonl")
+    slowed = tuple({**row, "throttle": ["power brake"]} if 10 < row["t_s"] < 11 else row for row in recording.rows)
+    clock = ReplayClock()
+    gpu = RecordedGpu(Recording(recording.header, slowed), clock)
+    counter = NvmlCounter([gpu], clock=clock, sample_in_background=False)
+    assert counter.throttling() == ()
+    clock.now_s = 10.5
+    counter.sample()
+    clock.now_s = 15.0
+    assert counter.throttling() == ("recorded GPU #0: power brake",)
+    assert counter.throttling() == ()
+
+
+def test_a_gpu_that_does_not_say_why_it_is_slow_is_metered_all_the_same() -> None:
+    counter = NvmlCounter(open_gpus([0], library=library()), sample_in_background=False)
+    assert counter.throttling() == ()
+    assert counter.read_j() == 1.0
+
+
+def test_a_refused_reading_in_the_middle_is_unknown_and_says_what_to_do() -> None:
+    readings = iter([1000, 2000, FakeNvmlError(4), FakeNvmlError(4), 5000, 6000])
+
+    def energy(handle: int) -> int:
+        value = next(readings)
+        if isinstance(value, FakeNvmlError):
+            raise value
+        return value
+
+    counter = NvmlCounter(
+        open_gpus([0], library=library(nvmlDeviceGetTotalEnergyConsumption=energy)), sample_in_background=False
+    )
+    assert counter.read_j() == 2.0  # the first reading told that there is a counter
+    assert counter.read_j() is None
+    assert "--gpus all" in (counter.problem or "")
+    assert counter.read_j() is None
+    assert counter.read_j() is not None
+    assert counter.problem is None

@@ -4,8 +4,8 @@
 and leans on what was said: it opens with a word that continues ("and", "now", "what about"), or points at something
 it does not name ("it", "that one", "the second"). Then the user turn before it is put in front, and the one before
 that if that one leans as well. A short turn without such words is either a new topic ("What is the capital of Peru?"),
-which the history would only dilute, or leans all the same ("ordered by year of birth"): it is read both ways, and the reading
-counts of which the probe is surer. How often that is right, and what else was tried: docs/conversations.md,
+which the history would only dilute, or leans all the same ("ordered by year of birth"): it is read both ways, and the
+reading counts of which the probe is surer. How often that is right, and what else was tried: docs/conversations.md,
 ``python -m bench context``.
 """
 

@@ -368,13 +368,23 @@ def _judge(
     groups: dict[tuple[float, bool], list[int]] = {}
     for s, slot in enumerate(slots):
         groups.setdefault((slot.price, slot.category is not None), []).append(s)
-    found = [(*_ahead(ground, group, parts), group) for group in groups.values()]
+    u = np.where(ground.whole, ground.v, 0.0)
+    u = u / u.sum()
+    everywhere = np.zeros(u.size)
+    found = []
+    for (own_price, _), group in groups.items():
+        ahead = _ahead(ground, group, parts)
+        found.append((*mean_and_error(ahead, u), group))
+        everywhere += ahead / (reference_g + own_price)  # what an answer can cost or be worth at this price
+    # Of ten groups one is ahead of its own error by luck: cascades have to be ahead on the whole, too.
+    mean, error = mean_and_error(everywhere, u)
+    pays = mean > MARGIN * error
     found.sort(key=lambda entry: entry[0] <= MARGIN * entry[1])  # those that are in come first
     kept: list[int] = []
     judged: list[Judged] = []
     seen: list[tuple[Pick, float]] = []
     for mean, error, group in found:
-        is_in = mode == "on" or mean > MARGIN * error
+        is_in = mode == "on" or (pays and mean > MARGIN * error)
         for s in group:
             pick = fits[s].pick
             if pick.then is None:
@@ -392,10 +402,10 @@ def _judge(
     return kept, tuple(judged)
 
 
-def _ahead(ground: _Ground, group: Sequence[int], parts: list[tuple[list[Pick], IntArray]]) -> tuple[float, float]:
-    """How far the choices of a group of slots are ahead of the best single options, all made without the prompt."""
+def _ahead(ground: _Ground, group: Sequence[int], parts: list[tuple[list[Pick], IntArray]]) -> FloatArray:
+    """(n,) how far the choices of a group of slots are ahead of the best single options, made without the prompt."""
     p, v = ground.p, ground.v
-    ahead, u = np.zeros(v.size), np.where(ground.whole, v, 0.0)
+    ahead = np.zeros(v.size)
     for picks, rows in parts:
         inside = rows[ground.whole[rows]]
         others = np.setdiff1d(np.flatnonzero(ground.whole), inside)
@@ -411,7 +421,7 @@ def _ahead(ground: _Ground, group: Sequence[int], parts: list[tuple[list[Pick], 
             single = ground.outside(best_single(theirs, slot.weights(p[others], v[others]), slot.price))
             share = 1.0 if slot.category is None else p[inside, slot.category]
             ahead[inside] += share * (loss(single, mine, slot.price) - loss(picks[s], mine, slot.price))
-    return mean_and_error(ahead, u / u.sum())
+    return ahead
 
 
 def _best_of(judged: Sequence[Judged]) -> str:
@@ -419,7 +429,7 @@ def _best_of(judged: Sequence[Judged]) -> str:
     if not judged:
         return "no cascade is in: none is ahead of the best single options even where it was chosen"
     best = max(judged, key=lambda j: j.ahead - MARGIN * j.error)
-    return f"no cascade is in, none is ahead by a standard error; the nearest: {best}"
+    return f"no cascade is in: on the whole they are not ahead by a standard error; the nearest: {best}"
 
 
 def _given(pick: Pick, known: Known, signals: Signals) -> _Column:

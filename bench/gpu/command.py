@@ -88,16 +88,17 @@ def record(
         long = session.long_generation(chosen)
         cells = session.cells(shapes, batches)
         embedder = session.embedder(batches, layers=encoder_layers)
-    header = {
+    hardware = gpu.name.rsplit(" #", 1)[0]
+    header: dict[str, Any] = {
         "device": "gpu",
-        "hardware": gpu.name.rsplit(" #", 1)[0],
+        "hardware": hardware,
         "synthetic": False,
         "note": f"{long['network']}, random weights, {long['batch']} at a time; idle before and after",
         "mig": gpu.mig,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
     }
-    name = slug(header["hardware"])
+    name = slug(hardware)
     trace.write(folder / f"nvml-{name}.jsonl", header, from_s=long["from_s"], until_s=long["until_s"])
     difference = long["difference"]
     results = {

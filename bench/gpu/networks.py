@@ -118,9 +118,10 @@ class Decoder:
         torch.set_default_dtype(torch.bfloat16 if device.startswith("cuda") else torch.float32)
         try:
             with torch.device(device):
-                self._model: Any = LlamaForCausalLM(config).eval()
+                model: Any = LlamaForCausalLM(config)
         finally:
             torch.set_default_dtype(before)
+        self._model = model.eval()
 
     @property
     def parameters(self) -> int:
@@ -162,7 +163,8 @@ class Encoder:
             num_attention_heads=12,
             intermediate_size=4 * hidden,
         )
-        self._model: Any = BertModel(config).eval().to(device)
+        model: Any = BertModel(config)
+        self._model = model.eval().to(device)
 
     def embed(self, batch: int, *, prompt_tokens: int = PROMPT_TOKENS) -> int:
         """Embed a batch of random prompts; how many."""

@@ -176,7 +176,11 @@ def test_a_thermometer_that_fails_is_unknown() -> None:
 
 @pytest.mark.parametrize("shape", [*SHAPES, TINY], ids=lambda shape: shape.name)
 def test_shapes_have_the_sizes_their_names_say(shape: Any) -> None:
-    published = {"like SmolLM2-135M": 134.5e6, "like Qwen2.5-0.5B": 494e6, "like Qwen2.5-1.5B": 1.54e9}
+    published: dict[str, float | None] = {
+        "like SmolLM2-135M": 134.5e6,
+        "like Qwen2.5-0.5B": 494e6,
+        "like Qwen2.5-1.5B": 1.54e9,
+    }
     published |= {"like Llama-3.2-3B": 3.21e9, "like Llama-3.1-8B": 7.5e9, "tiny": None}
     if published[shape.name] is not None:
         assert shape.parameters == pytest.approx(published[shape.name], rel=0.01)

@@ -57,8 +57,9 @@ async def test_a_router_that_gives_no_answer_is_an_error() -> None:
 
     class Mute:
         async def run(self, ask: object) -> object:
-            for nothing in ():
-                yield nothing
+            nothing: tuple[object, ...] = ()
+            for event in nothing:
+                yield event
 
     service.runner = Mute()  # type: ignore[assignment]
     bench = Bench(service, _Ready(service.embedder), service.embedder, service.store, MemoryJournal())

@@ -140,7 +140,8 @@ async def test_a_meter_that_fails_in_the_baseline_phase_leaves_idle_unknown_with
 
 
 async def test_a_busy_machine_in_the_baseline_phase_is_told() -> None:
-    clock, said = ReplayClock(), []
+    clock = ReplayClock()
+    said: list[str] = []
     kept = conditions(clock, Discipline(0.0, 4.0), watch=Alone(others=0.4), say=said.append)
     _, found = await kept.begin({"local": SharedMeter(gpu(clock), clock=clock)})
 
@@ -172,7 +173,8 @@ async def test_zero_degrees_means_that_nobody_waits() -> None:
 
 
 async def test_a_room_that_never_cools_is_waited_for_once_and_rows_say_how_hot_they_began() -> None:
-    clock, said = ReplayClock(), []
+    clock = ReplayClock()
+    said: list[str] = []
     degrees = [80.0]
     kept = conditions(
         clock, Discipline(60.0, 0.0, longest_wait_s=20.0), processor_c=lambda: degrees[0], say=said.append

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -314,7 +315,7 @@ def test_a_gpu_that_does_not_say_why_it_is_slow_is_metered_all_the_same() -> Non
 
 
 def test_a_refused_reading_in_the_middle_is_unknown_and_says_what_to_do() -> None:
-    readings = iter([1000, 2000, FakeNvmlError(4), FakeNvmlError(4), 5000, 6000])
+    readings: Iterator[int | FakeNvmlError] = iter([1000, 2000, FakeNvmlError(4), FakeNvmlError(4), 5000, 6000])
 
     def energy(handle: int) -> int:
         value = next(readings)

@@ -112,7 +112,9 @@ def is_plain(ask: Ask, kind: str) -> bool:
     return kind != OTHER or ask.fixes_form or wants_length_or_format(last_user_text(ask.messages))
 
 
-def cheapest_sane(decider: Decider, may: Sequence[bool], tokens: float, *, plain: bool) -> tuple[int, FloatArray] | None:
+def cheapest_sane(
+    decider: Decider, may: Sequence[bool], tokens: float, *, plain: bool
+) -> tuple[int, FloatArray] | None:
     """The cheapest option that is not hopeless, by the whole traffic's means: a side request is no category.
 
     Args:

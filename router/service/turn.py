@@ -162,9 +162,11 @@ class TurnRunner:
             self._write(ask, choice, progress, "cancelled")
             raise
         except RouterError as error:
+            answered = None  # who asks again after an error does not complain of an answer
             self._write(ask, choice, progress, "error", error=error.code)
             raise
         except Exception:
+            answered = None
             # A mistake of ours: told at the edge, but what was spent has to be in the journal.
             self._write(ask, choice, progress, "error", error="internal_error")
             raise

@@ -139,12 +139,13 @@ async def test_a_stopped_answer_counts_as_one_that_did_not_please(router: Servic
     assert (await turn(router, ask(QUESTION))).conversation == "escalated"
 
 
-async def test_an_answer_that_never_began_leaves_no_trace() -> None:
+@pytest.mark.parametrize("fault", [Fault("refuse"), Fault("break", after=2)])
+async def test_an_answer_that_failed_leaves_no_trace(fault: Fault) -> None:
     backend = ScriptedBackend("Yes.", models=("small", "large"))
     service = federation.build(backend=backend)
     await service.start()
     try:
-        backend.faults["*"] = Fault("refuse")
+        backend.faults["*"] = fault
         with pytest.raises(BackendUnavailableError):
             await turn(service, ask(QUESTION))
         backend.faults.clear()

@@ -52,6 +52,7 @@ class Past:
         self._lock = threading.Lock()
         self._zones = _zones(read_saved(file, _VERSION).get("zones"))
         self._is_new = False
+        self._spans: dict[str, tuple[int, Span]] = {}  # as of which hour
 
     def note(self, intensity: Intensity) -> None:
         """Keep the value as that of the hour it was valid in."""
@@ -63,19 +64,24 @@ class Past:
             if hours.get(hour) == intensity.g_per_kwh:
                 return
             hours[hour] = intensity.g_per_kwh
+            if hour < self._hour():
+                self._spans.pop(_key(intensity), None)
             self._is_new = True
             for old in [h for h in hours if h <= hour - WINDOW_HOURS]:
                 del hours[old]
 
     def span(self, intensity: Intensity) -> Span:
         """The range of the hours before this one, of the same zone and kind (average or marginal)."""
-        now = self._hour()
+        now, key = self._hour(), _key(intensity)
         with self._lock:
-            hours = self._zones.get(_key(intensity), {})
-            values = [g for hour, g in hours.items() if now - WINDOW_HOURS < hour < now]
-        if len(values) < FEWEST_HOURS:
-            return Span(None, None, len(values))
-        return Span(min(values), max(values), len(values))
+            kept = self._spans.get(key)
+            if kept is None or kept[0] != now:
+                hours = self._zones.get(key, {})
+                values = [g for hour, g in hours.items() if now - WINDOW_HOURS < hour < now]
+                enough = len(values) >= FEWEST_HOURS
+                span = Span(min(values), max(values), len(values)) if enough else Span(None, None, len(values))
+                kept = self._spans[key] = now, span
+            return kept[1]
 
     def save(self) -> None:
         """Write what is new to the file."""

@@ -177,6 +177,9 @@ class Planner:
             measured = (self._store.generation, available, self._load.observe(self._engines.gates))
             if force or measured != self._measured:
                 self.current = await asyncio.to_thread(self._plan, available, intensities)
+            elif grams != self._grams and self._learned is None:
+                # There was no plan; with other intensities there may be one.
+                self.current = await asyncio.to_thread(self._plan, available, intensities)
             elif grams != self._grams or self._has_moved(intensities):
                 self.current = await asyncio.to_thread(self._replan, intensities)
             elif self._trouble() != self.current.trouble:
@@ -241,6 +244,7 @@ class Planner:
                 notes = (*notes, *cascaded.notes)
                 solved = self._solve(intensities)
             except PolicyError as error:
+                self._learned = None
                 notes = (*notes, f"no plan: {error}")
                 logger.warning("no plan: %s", error)
         elif not measurements:
@@ -264,20 +268,33 @@ class Planner:
         )
 
     def _replan(self, intensities: Mapping[str, Intensity]) -> Snapshot:
-        """The same estimates under other conditions: milliseconds instead of seconds."""
+        """The same estimates under other conditions: milliseconds instead of seconds.
+
+        What has no solution under the new ones (an intensity is gone) leaves the old plan, and says so.
+        """
         started = time.perf_counter()
         before = self.current
-        solved = None if before.decider is None else self._solve(intensities)
+        try:
+            solved = self._solve(intensities)
+        except PolicyError as error:
+            logger.warning("the plan is not solved anew: %s", error)
+            return replace(
+                before,
+                intensities=intensities,
+                notes=(*self._plan_notes, f"the plan is an older one, since there is no new one: {error}"),
+                trouble=self._trouble(),
+                conditions=self._conditions(before.reference, intensities),
+            )
         return replace(
             before,
-            decider=None if solved is None else solved.decider,
+            decider=solved.decider,
             intensities=intensities,
-            notes=before.notes if solved is None else (*self._plan_notes, *solved.notes),
+            notes=(*self._plan_notes, *solved.notes),
             solved_s=time.perf_counter() - started,
             planned_at=time.time(),
             trouble=self._trouble(),
-            conditions=self._conditions(before.reference, intensities) if solved is None else solved.conditions,
-            residents=() if solved is None else solved.residents,
+            conditions=solved.conditions,
+            residents=solved.residents,
         )
 
     def _conditions(self, reference: Option | None, intensities: Mapping[str, Intensity]) -> Conditions:
@@ -291,7 +308,7 @@ class Planner:
 
     def _has_moved(self, intensities: Mapping[str, Intensity]) -> bool:
         """Whether the current plan rests on conditions that are no longer so."""
-        if self.current.decider is None:
+        if self.current.decider is None or self._learned is None:
             return False
         now = self._conditions(self.current.reference, intensities)
         return have_moved(self.current.conditions, now, self.current.decider.estimates, self._catalogue)

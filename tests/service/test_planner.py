@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+from router.api.explain import plan_json
 from router.backends.scripted import ScriptedBackend
 from router.carbon.fixed import FixedIntensity
 from router.domain.reading import Intensity
-from router.service.planner import Planner
+from router.service.planner import Memory, Planner
+from router.service.traffic import Traffic
 from tests.service import federation
 
 
@@ -81,6 +85,38 @@ async def test_without_any_intensity_there_is_no_plan_and_a_note_says_why() -> N
     assert planner.current.reference is not None
     assert any("no plan" in note for note in planner.current.notes)
     await service.close()
+
+
+async def test_an_intensity_that_goes_leaves_the_old_plan_and_one_that_comes_makes_one() -> None:
+    service = federation.build()
+    dial = Dial()
+    planner = Planner(service.catalogue, service.store, service.engines, {"local": dial})
+    dial.value = None
+    await planner.refresh()
+    assert plan_json(planner.current)["plan"] is None
+    dial.value = 385.0
+    assert await planner.refresh()
+    plan = planner.current.decider
+    assert plan is not None
+    dial.value = None
+    assert await planner.refresh()
+    assert planner.current.decider is plan
+    assert any("an older one" in note for note in plan_json(planner.current)["notes"])
+    assert not await planner.refresh(), "said once, and not tried every second"
+    dial.value = 300.0
+    assert await planner.refresh()
+    assert not any("an older one" in note for note in plan_json(planner.current)["notes"])
+    await service.close()
+
+
+async def test_what_traffic_there_was_is_written_when_the_service_closes(tmp_path: Path) -> None:
+    file = tmp_path / "traffic.json"
+    service = federation.build()
+    memory = Memory(traffic=Traffic(file))
+    service.planner = Planner(service.catalogue, service.store, service.engines, service.sources, memory=memory)
+    service.planner.traffic.arrived()
+    await service.close()
+    assert json.loads(file.read_text())["rate_sum"] > 0.0
 
 
 async def test_validation_prompts_stay_held_out() -> None:

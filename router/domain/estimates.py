@@ -92,6 +92,9 @@ class Estimates:
         reference: Column index of the reference option.
         rows: What would have been expected of each known prompt without having seen it (n of them, estimates
             of a fit on the other folds), or None.
+        plain_q: (C, O) the means of quality before shrinkage, NaN where nothing is known; or None.
+        draws: (B, C, O) differences of ``q`` in tables of as many prompts drawn anew from the measured ones: what
+            sampling alone does to it; or None.
     """
 
     categories: tuple[str, ...]
@@ -104,6 +107,8 @@ class Estimates:
     n: FloatArray
     reference: int
     rows: PromptView | None = None
+    plain_q: FloatArray | None = None
+    draws: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)

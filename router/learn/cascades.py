@@ -196,6 +196,8 @@ def with_cascades(
         duration_s=_hstack(plain.duration_s, [fit.seconds(each, plain.duration_s) for fit in chosen]),
         n=np.hstack([plain.n, cells.n[:, -len(kept) :]]),
         rows=_widened(rows, expected),
+        plain_q=None if plain.plain_q is None else _hstack(plain.plain_q, list(_cell_means(rows.p, wide, len(kept)).T)),
+        draws=None if plain.draws is None else _drawn(plain.draws, rows.p, wide.quality, seed),
     )
     return CascadedEstimator(
         wide, estimator.probe, estimator.model, estimator.neighbourhood, table, fits=chosen, judged=judged, notes=notes
@@ -490,6 +492,22 @@ def _ratio(taken: FloatArray, said: FloatArray) -> float:
     given = np.isfinite(taken) & np.isfinite(said)
     total = float(said[given].sum())
     return float(taken[given].sum()) / total if total > 0 else 1.0
+
+
+def _cell_means(p: FloatArray, wide: Known, count: int) -> FloatArray:
+    """(C, K) plain means of the last columns' quality per category, NaN where nothing is known."""
+    quality = wide.quality[:, -count:]
+    given = np.isfinite(quality)
+    mass = p.T @ given
+    return np.asarray(np.where(mass > 0, p.T @ np.where(given, quality, 0.0) / np.where(mass > 0, mass, 1.0), np.nan))
+
+
+def _drawn(draws: FloatArray, p: FloatArray, quality: FloatArray, seed: int) -> FloatArray:
+    """(B, C, O + K) the options' draws, and those of the cascades from the same prompts drawn with the same seed."""
+    table = shrink(p, quality).mean
+    rows = np.random.default_rng(seed).integers(0, len(quality), (len(draws), len(quality)))
+    moved = np.nan_to_num(np.array([shrink(p[i], quality[i]).mean - table for i in rows]))
+    return np.concatenate([draws, moved[:, :, draws.shape[2] :]], axis=2)
 
 
 def _mixed(p: FloatArray, cells: FloatArray) -> FloatArray:

@@ -22,11 +22,12 @@ from router.estimate.known import take
 from router.estimate.neighbours import Neighbourhood
 from router.estimate.probe import CategoryProbe, fit_on, fold_of
 from router.estimate.prompt import WEIGHTS, Expectation, PromptModel
-from router.estimate.table import estimate
+from router.estimate.table import estimate, redrawn
 from router.estimate.wording import no_brevity
 
 FOLDS = 5
 NEIGHBOURS = 10
+DRAWS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,9 @@ def fit_estimator(
         energy_j=expected.energy_j,
         duration_s=expected.duration_s,
     )
-    return Estimator(known, probe, model, neighbourhood, replace(table, rows=rows))
+    return Estimator(
+        known, probe, model, neighbourhood, replace(table, rows=rows, draws=redrawn(p, known.quality, DRAWS, seed))
+    )
 
 
 def _out_of_fold(known: Known, x: FloatArray, p: FloatArray, table: Estimates, seed: int) -> Expectation:

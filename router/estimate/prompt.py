@@ -3,7 +3,9 @@
 Two ridge regressions, each with penalties chosen by leaving one out, so that a correction that does not predict
 is exactly zero (:mod:`router.estimate.ridge`):
 
-*effort*   log(y_io) - log(sum_c p_ic y[c,o])                 for joules and seconds, from the prompt's features
+*effort*   mean over o of log(y_io) - log(sum_c p_ic y[c,o])   for joules and seconds, from the prompt's features:
+           what makes one option's answer long makes the others' long, so there is one figure for all of them, and
+           it is foretold better than each option's own
 *contrast* (q_io - q_ir) - sum_c p_ic (q[c,o] - q[c,r])       for quality against the reference r, along the
            principal directions of all contrasts, from the features, the effort just predicted and the
            predicted difficulty (how often options fail): a choice that follows predicted joules must know
@@ -70,13 +72,17 @@ class PromptModel:
         residual = known.quality - mix(p, self.table.q)  # (n, O)
         difficulty = _row_mean(residual)  # (n, 1)
         targets = np.hstack(
-            [_log_residual(known.energy_j, base_energy), _log_residual(known.duration_s, base_duration), difficulty]
+            [
+                _row_mean(_log_residual(known.energy_j, base_energy)),
+                _row_mean(_log_residual(known.duration_s, base_duration)),
+                difficulty,
+            ]
         )
         self._effort = LeaveOneOutRidge(EFFORT_PENALTIES + CONTRAST_PENALTIES[-4:]).fit(features, targets)
         left_out = self._effort.left_out_
         assert left_out is not None
-        self._factor_energy = _factor(p, known.energy_j, base_energy * np.exp(left_out[:, :columns]))
-        self._factor_duration = _factor(p, known.duration_s, base_duration * np.exp(left_out[:, columns:-1]))
+        self._factor_energy = _factor(p, known.energy_j, base_energy * np.exp(left_out[:, [0]]))
+        self._factor_duration = _factor(p, known.duration_s, base_duration * np.exp(left_out[:, [1]]))
         contrast = np.nan_to_num(residual - residual[:, [r]])  # (n, O)
         _, _, self._directions = np.linalg.svd(contrast - contrast.mean(axis=0), full_matrices=False)  # (k, O)
         extra = self._extra(left_out)
@@ -99,18 +105,17 @@ class PromptModel:
         assert self._factor_energy is not None
         assert self._factor_duration is not None
         assert self._extra_scale is not None
-        columns = q.shape[1]
-        foretold = self._effort.predict(features)  # (m, 2 O + 1)
-        energy = energy * np.exp(foretold[:, :columns]) * (p @ self._factor_energy)
-        duration = duration * np.exp(foretold[:, columns:-1]) * (p @ self._factor_duration)
+        foretold = self._effort.predict(features)  # (m, 3)
+        energy = energy * np.exp(foretold[:, [0]]) * (p @ self._factor_energy)
+        duration = duration * np.exp(foretold[:, [1]]) * (p @ self._factor_duration)
         outputs = self._contrast.predict(np.hstack([features, self._extra(foretold) * self._extra_scale]))
         # Everybody shares the reference's level, so differences are the contrasts alone.
         q = q + outputs[:, :-1] @ self._directions + outputs[:, [-1]]
         return Expectation(np.clip(q, 0.0, 1.0), energy, duration)
 
     def _extra(self, effort: FloatArray) -> FloatArray:
-        """(n, 2) predicted effort of the reference and predicted difficulty."""
-        return effort[:, [self.table.reference, effort.shape[1] - 1]]
+        """(n, 2) predicted effort in joules and predicted difficulty."""
+        return effort[:, [0, 2]]
 
 
 def mix(p: FloatArray, cells: FloatArray) -> FloatArray:

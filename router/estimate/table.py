@@ -96,7 +96,19 @@ def estimate(
         duration_s=duration.mean,
         n=quality.n,
         reference=chosen,
+        plain_q=np.where(np.isfinite(quality.mean), _cell_mean(p, known.quality), np.nan),
     )
+
+
+def redrawn(p: FloatArray, y: FloatArray, draws: int, seed: int = 0) -> FloatArray:
+    """(B, C, O) differences from the shrunk means of ``y`` in tables of prompts drawn anew, with replacement.
+
+    0 where a cell is unknown in the table or in the draw.
+    """
+    rng = np.random.default_rng(seed)
+    table = shrink(p, y).mean
+    rows = rng.integers(0, len(y), (draws, len(y)))
+    return np.nan_to_num(np.array([shrink(p[i], y[i]).mean - table for i in rows]))
 
 
 def shrink(p: FloatArray, y: FloatArray) -> Cells:

@@ -8,13 +8,17 @@ chosen options really did. Letters: i prompt, o option, c category, k rung of th
     x_i(k)   the option of prompt i on rung k                                        (:mod:`router.policy.ladder`)
     D_c(k) = sum_i v_i p_ic (y_i,x_i(k) - (share - slack) y_i,ref) / w_c             y: the measured quality
     k_c      where D_c crosses 0: a mixture of two rungs, the least dear one that keeps the category's floor
-    D(k)   = sum_i v_i (sum_c p_ic y_i,x_i(max(k, k_c)) - share y_i,ref)
-    F(k)   the same with the quality q_io that the estimates foretell instead of y_io
-    plan     where halfway between D and F, less a margin, crosses 0            (:mod:`router.policy.mixture`)
+    F(k)   = sum_i v_i (sum_c p_ic f_i,x_i(max(k, k_c)) - share f_i,ref)          f: the quality foretold
+    plan     where F, less its optimism and a margin, crosses 0
+             (:mod:`router.policy.optimism`, :mod:`router.policy.mixture`)
 
-D_c, which few prompts speak for, is shrunk towards what the estimates foretold, corrected by half the pooled
-error. Against the reference itself the difference is zero and so is its error: no confidence makes the reference
-too uncertain to meet its own floor.
+Options are chosen by shrunk means (q), but counted by the means as they were measured (f = q with the shrinkage of
+its categories' means taken back): those are right on average for any choice that is not made from them, and what
+is made from them is the optimism's business. Shrunk means would take off a part of it twice.
+
+D_c, which few prompts speak for, is shrunk towards what the estimates foretold, less its optimism. Against the
+reference itself the difference is zero and so is its error: no confidence makes the reference too uncertain to meet
+its own floor.
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ from router.domain.errors import PolicyError
 from router.domain.estimates import Estimates, FloatArray, IntArray, Known, PromptView, Terms
 from router.policy.category import CategoryLP
 from router.policy.ladder import Ladder, rising
-from router.policy.mixture import MEASURED_SHARE, Comparison, Mixture, cheapest_mixture
+from router.policy.mixture import Comparison, Mixture, cheapest_mixture
+from router.policy.optimism import optimism_of
 from router.policy.terms import (
     Target,
     expected_of,
@@ -107,16 +112,17 @@ class Joint:
         target = target_of(terms, float(v @ truth[:, r]))
 
         self._ladder = Ladder.around(float(np.median(spent[:, r])), r)
-        chosen = self._ladder.choose(self._closed(g, rows), q)  # (n, K + 1)
+        g = self._closed(g, rows)
+        chosen = self._ladder.choose(g, q)  # (n, K + 1)
+        optimism = optimism_of(estimates.draws, rows.p, v, g, q, self._ladder)
         quality, cost = _pick(truth, chosen), _pick(spent, chosen)
-        foretold = _pick(np.where(np.isfinite(q), q, truth), chosen)
-        self._lowest = self._lowest_rungs(rows.p, v, quality, foretold, target)
+        f = np.where(np.isfinite(q), q + _unshrunk(rows.p, estimates), truth)
+        foretold = _pick(f, chosen)
+        self._lowest = self._lowest_rungs(rows.p, v, quality, foretold - optimism, target)
         held = _held(rows.p, quality, self._lowest)  # (n, K + 1) quality with every category on its rung or above
         paid = v @ _held(rows.p, cost, self._lowest)
         told = _held(rows.p, foretold, self._lowest)
-        compare = Comparison.of(
-            v, held, truth[:, r], told, np.where(np.isfinite(q[:, r]), q[:, r], truth[:, r]), target
-        )
+        compare = Comparison.of(v, held, truth[:, r], told, f[:, r], optimism, target)
         self._mixture = cheapest_mixture(compare, paid, terms.confidence)
         self._plan = self._as_plan(rows, v, truth, spent, grams.table, target)
         self._respect_limits(known)
@@ -180,7 +186,7 @@ class Joint:
         spread = mass.T @ ((gap - pooled_gap) ** 2 * (count / max(count - 1, 1)) - error2) / mass.sum()
         tau2 = np.maximum(spread, 0.0)
         keep = tau2 / np.maximum(tau2 + error2, 1e-300) if count > 1 else np.ones_like(gap)
-        shrunk = told + MEASURED_SHARE * pooled_gap + keep * (gap - pooled_gap)
+        shrunk = told + keep * (gap - pooled_gap)
         shrunk[:, top] = seen[:, top]  # the reference against itself is no estimate
         lowest = _Lowest.none(count)
         for c in range(count):
@@ -258,6 +264,13 @@ class Joint:
         if broken:
             self._limited = CategoryLP(self.name).fit(known, self._estimates, self._terms)
             self._plan = self._limited.plan
+
+
+def _unshrunk(p: FloatArray, estimates: Estimates) -> FloatArray | float:
+    """(n, O) what shrinkage took from the quality of each prompt's categories."""
+    if estimates.plain_q is None:
+        return 0.0
+    return np.asarray(p @ np.nan_to_num(estimates.plain_q - estimates.q))
 
 
 def _pick(values: FloatArray, chosen: NDArray[np.intp]) -> FloatArray:

@@ -1,19 +1,13 @@
 """Where on the ladder the floor is kept: the two rungs, and their shares, of least grams.
 
-Of every rung two things are known. *Measured*, D: how the options chosen by fits on other prompts did. *Foretold*,
-F: how well the same fits expected them to do. Both carry the sampling error of the same prompts, and each a bias:
+    gap(k)   = what the estimates foretell of rung k above the floor - its optimism (:mod:`router.policy.optimism`)
+    error(k)   standard error of the same as *measured*, prompt by prompt;     0 on the reference's own rung
+    bound(k) = gap - z(confidence) error
 
-    F too high    options are chosen for looking good (the winner's curse; shrinkage of the table takes off some)
-    D too low     an option that was lucky among the prompts held out looks worse among the others, which choose
-
-so that neither is a control variate for the other, but halfway the biases nearly cancel:
-
-    gap(k)    = F + (D - F) / 2
-    error(k)2 = squared standard error of the paired sum D + ((D - F) / 2)^2;     0 on the reference's own rung
-    bound(k)  = gap - z(confidence) error
-
-Both are made non-decreasing in k before they are read (a dearer quality cannot be worse but by chance). Where the
-floor is out of reach, the plan of highest quality is the one foretold: choosing a maximum is what D is worst at.
+Both are made non-decreasing in k before they are read (a dearer quality cannot be worse but by chance). What was
+measured gives the error only: counted on the prompts that the options were chosen from it flatters, counted on
+others it is as noisy as the floor's margin is wide, and either way the rung read off it wanders. Where the floor is
+out of reach, the plan of highest quality is the one foretold.
 """
 
 from __future__ import annotations
@@ -26,9 +20,6 @@ import numpy as np
 from router.domain.estimates import FloatArray
 from router.policy.ladder import rising
 from router.policy.terms import Target
-
-MEASURED_SHARE = 0.5
-"""Of the way from what was foretold to what was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +44,13 @@ class Comparison:
     """Every rung against the floor, (K + 1,) each; the last rung is the reference.
 
     Attributes:
-        measured: Mean paired difference on prompts the choice has not seen.
-        foretold: What was expected of it.
-        error: Standard error of the measured one.
+        foretold: Mean quality above the floor, as expected.
+        optimism: By how much that flatters.
+        error: Standard error of the mean, as measured.
     """
 
-    measured: FloatArray
     foretold: FloatArray
+    optimism: FloatArray
     error: FloatArray
 
     @classmethod
@@ -70,6 +61,7 @@ class Comparison:
         reference: FloatArray,
         foretold: FloatArray,
         foretold_reference: FloatArray,
+        optimism: FloatArray,
         target: Target,
     ) -> Comparison:
         """Compare prompt by prompt.
@@ -80,6 +72,7 @@ class Comparison:
             reference: (n,) measured under the reference.
             foretold: (n, K + 1) expected under each rung.
             foretold_reference: (n,) expected under the reference.
+            optimism: (K + 1,) of what is expected.
             target: The floor.
         """
         difference = quality - _needed(reference, target)
@@ -89,16 +82,15 @@ class Comparison:
         told[-1] = mean[-1]  # of the reference itself nothing was chosen
         if target.share is not None:
             error[-1] = 0.0
-        return cls(mean, told, error)
+        return cls(told, optimism, error)
 
 
 def cheapest_mixture(compare: Comparison, paid: FloatArray, confidence: float) -> Mixture:
     """The mixture of least grams that keeps the floor with this confidence; ``paid`` (K + 1,) grams of each rung."""
     top = paid.size - 1
     z = NormalDist().inv_cdf(min(max(confidence, 0.5), 1 - 1e-9))
-    off = MEASURED_SHARE * (compare.measured - compare.foretold)
-    gap = _rising_to_the_reference(compare.foretold + off)
-    bound = _rising_to_the_reference(gap - z * np.hypot(compare.error, off))
+    gap = _rising_to_the_reference(compare.foretold - compare.optimism)
+    bound = _rising_to_the_reference(gap - z * compare.error)
     met = bound >= -1e-12
     if not met.any():
         best = int(np.argmax(bound if z > 0 else _rising_to_the_reference(compare.foretold)))

@@ -1,0 +1,54 @@
+"""By how much a plan looks better than it is, because its options were chosen for looking good.
+
+    u_b[i,o]    = sum_c p_ic (q_b[c,o] - q[c,o])            what sampling alone does to the quality of an option, from
+                                                            tables of the same prompts drawn anew (b of them)
+    x_b(i, k)   the option of prompt i on rung k with q + u_b in place of q;    x(i, k) with q itself
+    optimism(k) = mean over b and i of u_b[i, x_b(i, k)] - u_b[i, x(i, k)]
+
+In a drawn world q is the truth and u_b the error, so this is the winner's curse of the very rule that decides: what
+a choice that follows the error gains by it on paper. The second term has mean zero and takes most of the noise off.
+It is never negative, and 0 where all options are known well or only one is worth choosing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from router.domain.estimates import FloatArray
+from router.policy.ladder import Ladder
+
+EVERY = 8
+"""Rungs from one look to the next; in between it is interpolated."""
+
+CELLS = 400_000
+"""Prompts x options x draws looked at, so that a replan stays quick whatever the store's size."""
+
+
+def optimism_of(
+    draws: FloatArray | None, p: FloatArray, v: FloatArray, g: FloatArray, q: FloatArray, ladder: Ladder
+) -> FloatArray:
+    """(K + 1,) quality by which each rung flatters itself; 0 for the reference.
+
+    Args:
+        draws: (B, C, O) differences of redrawn tables from the table; None where nothing is known of them.
+        p: (n, C) categories of the prompts.
+        v: (n,) weights of the prompts.
+        g: (n, O) grams.
+        q: (n, O) quality.
+        ladder: Of prices.
+    """
+    found = np.zeros(ladder.top + 1)
+    if draws is None or not draws.size:
+        return found
+    n = max(CELLS // (draws.shape[0] * draws.shape[2]), 50)
+    rows = np.unique(np.linspace(0, len(v) - 1, min(n, len(v))).round().astype(np.int64))
+    weight = v[rows] / v[rows].sum()
+    looked = np.unique(np.append(np.arange(0, ladder.top, EVERY), ladder.top - 1))
+    plain = ladder.choose(g[rows], q[rows], looked)  # (m, looked)
+    total = np.zeros(looked.size)
+    for draw in draws:
+        u = p[rows] @ draw  # (m, O)
+        lucky = ladder.choose(g[rows], q[rows] + u, looked)
+        total += weight @ (np.take_along_axis(u, lucky, axis=1) - np.take_along_axis(u, plain, axis=1))
+    found[:-1] = np.interp(np.arange(ladder.top), looked, total / len(draws))
+    return found

@@ -94,6 +94,10 @@ class Present:
     runs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     disqualified: Sequence[str] = ()
 
+    def disqualifies(self, outcome: Outcome) -> bool:
+        """Whether the outcome is to be measured again, whoever else has measured it."""
+        return any(key in outcome.extra for key in self.disqualified)
+
     def still_valid(self, outcome: Outcome, catalogue: Catalogue, digests: Mapping[tuple[str, str], str]) -> bool:
         """Whether neither the weights nor the directive's text changed since; what is unknown counts as unchanged.
 
@@ -102,8 +106,6 @@ class Present:
             catalogue: As it is now.
             digests: Of the weights as they are now, by site and model.
         """
-        if any(key in outcome.extra for key in self.disqualified):
-            return False
         run = self.runs.get(outcome.run or "", {})
         before, texts = run.get("digests"), run.get("directives")
         now = digests.get((outcome.site, outcome.model))
@@ -160,6 +162,13 @@ def missing_jobs(
         for measurement in source.measurements
         for outcome in measurement.outcomes
         if source.still_valid(outcome, catalogue, digests)
+    }
+    done -= {
+        (measurement.id, outcome.key)
+        for source in present
+        for measurement in source.measurements
+        for outcome in measurement.outcomes
+        if source.disqualifies(outcome)
     }
     by_engine: dict[tuple[str, str], list[Option]] = defaultdict(list)
     for option in options:

@@ -20,6 +20,7 @@ from bench.runner import Rig, Runner
 from router.backends.scripted import Pace, ScriptedBackend
 from router.domain.ports import Meter
 from router.domain.reading import Reading
+from router.domain.record import Measurement
 from router.meters.combined import CombinedCounter
 from router.meters.modelled import BusyCoreCounter
 from router.meters.nvml import NvmlCounter
@@ -241,12 +242,19 @@ async def test_busy_rows_are_flagged_and_only_those_are_redone(tmp_path: Path) -
     assert missing_jobs(ITEMS[:2], options, ONE, [read_present(path)], CATALOGUE, {}) == []
     again = missing_jobs(ITEMS[:2], options, ONE, [read_present(path, DISTURBED)], CATALOGUE, {})
     assert len(again) == 2
+    shipped = replace(read_present(path), measurements=[undisturbed(m) for m in read_present(path).measurements])
+    both = [read_present(path, DISTURBED), shipped]
+    assert len(missing_jobs(ITEMS[:2], options, ONE, both, CATALOGUE, {})) == 2  # though another machine's are fine
 
     watch.business = Business(0.0, 0.0)
     await run(path, conditions(clock, watch=watch), SharedMeter(ReplayCounter([1.0]), clock=clock), n=2)
     kept = read_present(path, DISTURBED)
     assert all(not set(DISTURBED) & set(o.extra) for m in kept.measurements for o in m.outcomes)
     assert missing_jobs(ITEMS[:2], options, ONE, [kept], CATALOGUE, {}) == []
+
+
+def undisturbed(measurement: Measurement) -> Measurement:
+    return replace(measurement, outcomes=tuple(replace(o, extra={}) for o in measurement.outcomes))
 
 
 class Inspector:

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import random
@@ -18,6 +19,8 @@ from bench.run_conditions import DISTURBED
 from bench.run_generate import Bounds, EngineDownError
 from bench.run_jobs import Job, Present, Selection, check_prompts, interleaved, missing_jobs
 from bench.run_output import Output, OutputLockedError, read_present, read_runs, runs_file
+from bench.run_progress import PlainReporter, SilentReporter
+from bench.run_summary import Summary
 from bench.runner import Rig, Runner, digests_of
 from router.backends.scripted import Fault, Pace, ScriptedBackend
 from router.domain.catalogue import Catalogue, Directive, Model, Option, Site
@@ -493,3 +496,50 @@ def test_options_without_a_site_are_those_of_the_catalogue() -> None:
     models = {"small": replace(CATALOGUE.models["small"], sites=("local", "far"))}
 
     assert Option("small", "L0", "far") in Selection().options(replace(two, models=models))
+
+
+def test_above_one_at_a_time_a_sample_of_each_category_is_taken() -> None:
+    selection = Selection(models=["small"], directives=["L0"], concurrency=(1, 4), sample=2)
+    by_level: dict[int, list[str]] = {1: [], 4: []}
+    for job in jobs_for(ITEMS, selection):
+        by_level[job.concurrency].append(job.item.id)
+
+    assert len(by_level[1]) == len(ITEMS)
+    assert by_level[4] == ["math-0", "questions-0", "math-1", "questions-1"]
+
+
+async def test_parts_of_a_run_count_on_in_one_summary_and_progress_begins_anew(tmp_path: Path) -> None:
+    said = io.StringIO()
+    progress, summary = PlainReporter(said, every_s=0.0), Summary()
+    with Output(tmp_path / "out.jsonl") as output:
+        for level in (1, 4):
+            jobs = jobs_for(ITEMS[:2], Selection(models=["small"], directives=["L0"], concurrency=(level,)))
+            await Runner(rig(scripted()), output, bounds=QUICK, reporter=progress, summary=summary).run(jobs)
+
+    assert summary.measured == 4
+    counts = [line.split()[0] for line in said.getvalue().splitlines() if line[:1].isdigit() and "/" in line.split()[0]]
+    assert counts == ["1/2", "2/2", "1/2", "2/2"]
+
+
+async def test_under_concurrency_nothing_is_said_until_the_others_have_ended(tmp_path: Path) -> None:
+    said_while: list[int] = []
+
+    class FaltersOnceWarm(ScriptedBackend):
+        async def stream(self, generation: Any) -> Any:
+            if len(self.calls) == 1:
+                self.faults = {"small": Fault("break", after=1, times=2)}
+            async for part in super().stream(generation):
+                yield part
+
+    backend = FaltersOnceWarm("The answer is 0", models=["small"], pace=Pace(delay_s=0.002))
+
+    class Listening(SilentReporter):
+        def say(self, text: str) -> None:
+            if "trying again" in text:
+                said_while.append(backend.running)
+
+    selection = Selection(models=["small"], directives=["L0"], concurrency=(4,))
+    await run(tmp_path / "out.jsonl", jobs_for(ITEMS[:8], selection), backend, reporter=Listening())
+
+    assert said_while
+    assert set(said_while) == {0}

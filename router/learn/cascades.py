@@ -430,7 +430,7 @@ def _best_of(judged: Sequence[Judged]) -> str:
     """Why there is none."""
     if not judged:
         return "no cascade is in: none is ahead of the best single options even where it was chosen"
-    best = max(judged, key=lambda j: j.ahead - MARGIN * j.error)
+    best = max(judged, key=lambda j: j.ahead)
     return f"no cascade is in: on the whole they are not ahead by a standard error; the nearest: {best}"
 
 

@@ -137,7 +137,8 @@ def test_ollama_s_own_errors_keep_their_status_and_text(no_keys: KeyFile) -> Non
 def test_a_client_that_goes_ends_the_pull(no_keys: KeyFile) -> None:
     with administered(no_keys) as (url, engine), httpx.Client(base_url=url, trust_env=False) as http:
         with http.stream("POST", "/api/pull", json={"model": "endless"}) as response:
-            assert next(response.iter_lines()) == '{"status": "pulling caf\u00e9"}'
+            lines = response.iter_lines()  # dropped, it would close the response
+            assert next(lines) == '{"status": "pulling caf\u00e9"}'
             assert engine.pulling == 1
         wait_until(lambda: engine.pulling == 0, 2.0)
 

@@ -69,8 +69,9 @@ def assert_shape(path: str, response: httpx.Response, status: int, code: str) ->
 def post(guarded: Guarded, path: str, **more: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {guarded.token}", **more.pop("headers", {})}
     given = {key: value for key, value in headers.items() if value is not None}
-    body = {"json": {**CHAT, "prompt": "hello", "input": "hello"}} if "content" not in more else {}
-    return httpx.post(f"{guarded.url}{path}", headers=given, trust_env=False, timeout=20, **body, **more)
+    if "content" not in more:
+        more["json"] = {**CHAT, "prompt": "hello", "input": "hello"}
+    return httpx.post(f"{guarded.url}{path}", headers=given, trust_env=False, timeout=20, **more)
 
 
 @PATHS

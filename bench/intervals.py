@@ -45,6 +45,12 @@ def interval_of_mean(values: FloatArray, seed: int = 0) -> tuple[float, float] |
     return interval_of_ratio(values, np.ones_like(values), seed)
 
 
+def share_under(top: FloatArray, bottom: FloatArray, level: float, seed: int = 0) -> float:
+    """In which share of the resamples sum(top) / sum(bottom) over paired units (n,) lies under a level."""
+    drawn = multiplicities(top.size, REPLICATES, seed)
+    return float(np.mean(drawn @ top < level * (drawn @ bottom) - 1e-12))
+
+
 def at_level(levels: FloatArray, values: FloatArray, wanted: float) -> float:
     """Value where a polyline through (level, value), in the order given, crosses a level; the best of several.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.intervals import at_level, interval_of_mean, interval_of_ratio
+from bench.intervals import at_level, interval_of_mean, interval_of_ratio, share_under
 from bench.promise import simulate
 from bench.replay import DEFAULT_POLICIES, summarise, weigh
 from bench.replay_curves import FLOORS, Curves, read
@@ -190,6 +190,15 @@ def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:
         assert found is not None
         inside += found[0] <= 0.0 <= found[1]
     assert 85 <= inside <= 100
+
+
+def test_resamples_lie_under_a_level_as_often_as_the_normal_law_says() -> None:
+    values = np.random.default_rng(3).normal(size=4000)
+    values -= values.mean()
+    one_error = values.std() / np.sqrt(4000)
+    assert share_under(values + 1.0, np.ones(4000), 1.0) == pytest.approx(0.5, abs=0.05)
+    assert share_under(values + 1.0, np.ones(4000), 1.0 + one_error) == pytest.approx(0.84, abs=0.04)
+    assert share_under(np.ones(50), np.ones(50), 1.0) == 0.0  # equal to it is not under it
 
 
 def test_an_interval_of_a_ratio_is_paired() -> None:

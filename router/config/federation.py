@@ -353,13 +353,14 @@ def _confidence(at: Located) -> float:
 
 
 def _cascades(at: Located) -> CascadeMode:
-    mode = at.text().lower()
-    if mode not in CASCADE_MODES:
-        raise at.error(
-            f"expected auto, on or off, found {mode!r}" + did_you_mean(mode, CASCADE_MODES),
-            hint="auto tries a cheap answer first where that pays on prompts it was not chosen on",
-        )
-    return cast(CascadeMode, mode)
+    text = at.text().lower()
+    for mode in CASCADE_MODES:
+        if text == mode:
+            return mode
+    raise at.error(
+        f"expected auto, on or off, found {text!r}" + did_you_mean(text, CASCADE_MODES),
+        hint="auto tries a cheap answer first where that pays on prompts it was not chosen on",
+    )
 
 
 def _policy(at: Located, policies: Collection[str] | None) -> str:

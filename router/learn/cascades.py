@@ -286,7 +286,7 @@ class _Ground:
             signals,
             g,
             usable,
-            told[:, usable].all(axis=1),
+            np.asarray(told[:, usable].all(axis=1)),
             importance(rows_of(known, plain).p, plain.w),
             fold,
             tuple(Slot(c, factor * reference_g) for factor in PRICES for c in categories),

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,8 @@ class Pick:
         if self.then is None:
             return np.zeros(signals.checks.shape[0], dtype=np.bool_)
         if self.signal == "logprob":
-            return ~(signals.mean_logprob[:, self.first] >= self.threshold)
+            lowest = np.inf if self.threshold is None else self.threshold
+            return ~(signals.mean_logprob[:, self.first] >= lowest)
         if self.signal == "checks":
             return ~(signals.checks[:, self.first] == 1.0)
         return ~(signals.sameness[:, self.first] == signals.sameness[:, self.beside])
@@ -153,17 +155,17 @@ def best(evidence: Evidence, v: FloatArray, price: float) -> Pick | None:
         told = signals.mean_logprob[:, a]
         if np.isfinite(told[used]).any():
             threshold, sums = _along(told[used], more[used])
-            _note(found, alone + sums + closed, lambda m, b, a=a, t=threshold: Pick(a, b, "logprob", float(t[m])))
+            _note(found, alone + sums + closed, partial(_by_logprob, a, threshold))
         if np.isfinite(signals.checks[used, a]).any():
             total = (more * ~(signals.checks[:, [a]] == 1.0)).sum(axis=0)
-            _note(found, (alone + total + closed)[None, :], lambda _, b, a=a: Pick(a, b, "checks"))
+            _note(found, (alone + total + closed)[None, :], partial(_by_checks, a))
         for s in range(columns):
             if s == a or closed[s] or not np.isfinite(signals.sameness[used, s]).any():
                 continue
             differs = ~(signals.sameness[:, [a]] == signals.sameness[:, [s]])
             total = alone + float(v @ evidence.g[:, s]) + (more * differs).sum(axis=0) + closed
             total[s] = np.inf
-            _note(found, total[None, :], lambda _, b, a=a, s=s: Pick(a, b, "agreement", None, s))
+            _note(found, total[None, :], partial(_by_agreement, a, s))
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
@@ -207,6 +209,18 @@ def effective(u: FloatArray) -> float:
     """Kish's number of prompts behind weights (n,)."""
     total = float(u @ u)
     return float(u.sum()) ** 2 / total if total > 0 else 0.0
+
+
+def _by_logprob(first: int, thresholds: FloatArray, m: int, then: int) -> Pick:
+    return Pick(first, then, "logprob", float(thresholds[m]))
+
+
+def _by_checks(first: int, _: int, then: int) -> Pick:
+    return Pick(first, then, "checks")
+
+
+def _by_agreement(first: int, beside: int, _: int, then: int) -> Pick:
+    return Pick(first, then, "agreement", None, beside)
 
 
 def _along(told: FloatArray, more: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -188,6 +188,7 @@ MISTAKES = [
     (MINIMAL + "floor: [.9]\n", 3, "floor", "expected a text"),
     (MINIMAL + "slack: 2\n", 3, "slack", "between 0 and 1"),
     (MINIMAL + "confidence: 1\n", 3, "confidence", "below 1"),
+    (MINIMAL + "cascades: maybe\n", 3, "cascades", "auto, on or off"),
     (MINIMAL + "confidence: .3\n", 3, "confidence", "at least 0.5"),
     (MINIMAL + "policy: ''\n", 3, "policy", "empty"),
     (MINIMAL + "reference: b:1b\n", 3, "reference", "did you mean `a:1b`"),
@@ -323,3 +324,12 @@ def test_a_trace_lies_beside_the_file_that_names_it(tmp_path: Path) -> None:
     site = load_catalogue(file).sites["local"]
     assert site.intensity_trace == str(tmp_path / "grid/2023.csv")
     assert (site.intensity_kind, site.intensity_fallback_g_per_kwh) == ("marginal", 385.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "mode"), [("", "auto"), ("cascades: auto\n", "auto"), ("cascades: on\n", "on"), ("cascades: off\n", "off")]
+)
+def test_cascades_are_decided_by_what_pays_unless_switched(tmp_path: Path, line: str, mode: str) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(MINIMAL + line)
+    assert load_catalogue(file).cascades == mode

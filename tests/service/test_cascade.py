@@ -70,12 +70,9 @@ async def running(
         )
         asked = Limits(backoff_s=0.01, **limits)
         engine.calls.clear()
-        yield (
-            service,
-            TurnRunner(
-                Decided(fixed), service.engines, service.ledger, NoMeter(), asked, Breakers(failures_to_open=100)
-            ),
-        )  # type: ignore[arg-type]
+        decided: Any = Decided(fixed)
+        runner = TurnRunner(decided, service.engines, service.ledger, NoMeter(), asked, Breakers(failures_to_open=100))
+        yield service, runner
     finally:
         await service.stop()
 

@@ -80,10 +80,12 @@ class Pick:
             return np.zeros(signals.checks.shape[0], dtype=np.bool_)
         if self.signal == "logprob":
             lowest = np.inf if self.threshold is None else self.threshold
-            return ~(signals.mean_logprob[:, self.first] >= lowest)
-        if self.signal == "checks":
-            return ~(signals.checks[:, self.first] == 1.0)
-        return ~(signals.sameness[:, self.first] == signals.sameness[:, self.beside])
+            stands = signals.mean_logprob[:, self.first] >= lowest
+        elif self.signal == "checks":
+            stands = signals.checks[:, self.first] == 1.0
+        else:
+            stands = signals.sameness[:, self.first] == signals.sameness[:, self.beside]
+        return np.logical_not(stands)
 
     def charged(self, values: FloatArray, sent_on: NDArray[np.bool_]) -> FloatArray:
         """(n,) what accumulates along the way, joules or seconds or grams: A always, S always, B where it is asked."""

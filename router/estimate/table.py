@@ -108,7 +108,7 @@ def redrawn(p: FloatArray, y: FloatArray, draws: int, seed: int = 0) -> FloatArr
     rng = np.random.default_rng(seed)
     table = shrink(p, y).mean
     rows = rng.integers(0, len(y), (draws, len(y)))
-    return np.nan_to_num(np.array([shrink(p[i], y[i]).mean - table for i in rows]))
+    return np.asarray(np.nan_to_num(np.array([shrink(p[i], y[i]).mean - table for i in rows])))
 
 
 def shrink(p: FloatArray, y: FloatArray) -> Cells:

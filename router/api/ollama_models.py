@@ -8,7 +8,7 @@ from typing import Any
 from router.api.ollama_schema import full_name, iso
 from router.domain.catalogue import Catalogue, Model
 from router.domain.ports import DescribingBackend, ServedModel
-from router.service.ask import resolve
+from router.service.ask import ABILITIES, resolve
 from router.service.planner import Snapshot
 from router.service.wiring import Service
 
@@ -72,13 +72,14 @@ async def show_json(service: Service, name: str, since_s: float) -> dict[str, An
 
 
 async def _capabilities(service: Service, model: Model | None) -> frozenset[str]:
-    """What every engine says that could run the model; of ``auto`` what all models can, since any may be chosen.
+    """What every engine says that could run the model; what one of them does not know is left out.
 
-    What one of them does not know is left out.
+    Of ``auto`` what all models can, since any may be chosen, and what some can that requests are routed by.
     """
     snapshot, engines = service.planner.current, service.engines
+    catalogue = snapshot.catalogue
     places = {
-        (option.site, engines.tag(option, snapshot.catalogue))
+        (option.site, engines.tag(option, catalogue))
         for option in snapshot.available
         if model is None or option.model == model.name
     }
@@ -87,6 +88,8 @@ async def _capabilities(service: Service, model: Model | None) -> frozenset[str]
         backend = engines.engine(site).backend
         known = await backend.capabilities(tag) if isinstance(backend, DescribingBackend) else None
         found &= known or frozenset()
+    if model is None:
+        found |= {what for what in ABILITIES for option in snapshot.available if engines.can(what, option, catalogue)}
     return found
 
 

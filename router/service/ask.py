@@ -11,6 +11,9 @@ from router.domain.catalogue import Catalogue, Option
 from router.domain.chat import Message, Sampling
 from router.domain.errors import RequestError, UnknownModelError
 
+ABILITIES = ("tools", "vision")
+"""What not every model can do and a request may need, in Ollama's words."""
+
 AUTO = "auto"
 SIDE_MODEL = "auto-side"
 """Asks for the cheapest option that is not hopeless: for what a client wants for its own sake."""
@@ -42,11 +45,18 @@ class Ask:
     side: str | None = None
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """What the model must be able to do beyond answering in text, of :data:`ABILITIES`."""
+        tools = any(self.extra.get(name) for name in ("tools", "functions"))
+        vision = any(message.extra.get("images") for message in self.messages)
+        return tuple(ability for ability, needed in zip(ABILITIES, (tools, vision), strict=True) if needed)
+
+    @property
     def fixes_form(self) -> bool:
         """Whether the answer's form is prescribed: by tools, or by a format. Being brief would break it."""
         format_ = self.extra.get("response_format")
         is_text = format_ is None or (isinstance(format_, Mapping) and format_.get("type") == "text")
-        return not is_text or any(self.extra.get(name) for name in ("tools", "functions", "format"))
+        return not is_text or "tools" in self.needs or bool(self.extra.get("format"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +68,19 @@ class Target:
         directive: The only directive, or None.
         is_plain_for_form: The directive is none because the request prescribes a form, not because a client pinned it.
         is_side: The name asks for the cheapest option that is not hopeless.
+        unable: Options that cannot do what is asked for, though nothing pinned leaves them out.
     """
 
     model: str | None = None
     directive: str | None = None
     is_plain_for_form: bool = False
     is_side: bool = False
+    unable: frozenset[Option] = frozenset()
 
     def allows(self, option: Option) -> bool:
         """Whether an option may answer."""
-        return self.model in (None, option.model) and self.directive in (None, option.directive)
+        pinned = self.model in (None, option.model) and self.directive in (None, option.directive)
+        return pinned and option not in self.unable
 
     @property
     def is_free(self) -> bool:

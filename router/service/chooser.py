@@ -90,6 +90,10 @@ class Chooser:
             # Tool calls and prescribed formats are answered in full; which model does it stays open.
             target = replace(target, directive=NO_DIRECTIVE, is_plain_for_form=True)
         allowed = tuple(option for option in snapshot.available if target.allows(option))
+        unable = frozenset(option for ability in ask.needs for option in snapshot.lacking.get(ability, ()))
+        if not unable.issuperset(allowed):  # where none of them can, the engine's own refusal says more than ours
+            target = replace(target, unable=unable)
+            allowed = tuple(option for option in allowed if target.allows(option))
         if not allowed:
             raise BackendUnavailableError(
                 f"no engine can run {ask.model!r} now", hint="run `carbon-router doctor` to see what is missing"
@@ -147,7 +151,8 @@ class Chooser:
         may_cascade = _may_cascade(ask, target, place)
         # What a form prescribes is the directive alone, which is settled once the plan has chosen the model.
         may = [
-            (target.is_free or target.allows(option)) and (may_cascade or not isinstance(option, Cascade))
+            (target.allows(option) or (target.is_free and option not in target.unable))
+            and (may_cascade or not isinstance(option, Cascade))
             for option in decider.options
         ]
         if all(may):
@@ -352,7 +357,8 @@ def _reason(
     option: Option, category: str, assessment: Assessment, weight: float, target: Target, settled: Settled
 ) -> str:
     if assessment.unfamiliar and target.is_free and settled.said is None:
-        return "unlike anything measured, so the reference answers"
+        who = "the best that can do what it needs" if target.unable else "the reference"
+        return f"unlike anything measured, so {who} answers"
     what = f"{category} ({assessment.p.max():.0%} sure)"
     pinned = "" if target.is_free else ", among what was asked for"
     plain = "; it fixes length or format, so no brevity" if assessment.no_brevity or target.is_plain_for_form else ""

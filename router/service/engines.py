@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from router.domain.catalogue import Catalogue, Option, Site
 from router.domain.errors import BackendError, BackendUnavailableError
-from router.domain.ports import Backend, Meter, ServedModel
+from router.domain.ports import Backend, DescribingBackend, Meter, ServedModel
 from router.service.gate import Gate
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class Engines:
         self._poll_s = poll_s
         self._most_waiting = most_waiting
         self._served: dict[str, dict[str, ServedModel]] = {}
+        self._abilities: dict[tuple[str, ServedModel], frozenset[str]] = {}
         self._down: dict[str, str] = {}
         self._asked_at = float("-inf")
         self._gates = {name: self._gate(engine) for name, engine in engines.items()}
@@ -117,6 +118,12 @@ class Engines:
         """What the option's engine says of its model, or None."""
         return self._served.get(option.site, {}).get(self.tag(option, catalogue))
 
+    def can(self, ability: str, option: Option, catalogue: Catalogue) -> bool | None:
+        """Whether the option's model can do something (in Ollama's words); None where its engine has not said."""
+        served = self.served(option, catalogue)
+        said = None if served is None else self._abilities.get((option.site, served))
+        return None if said is None else ability in said
+
     async def refresh(self, *, force: bool = False) -> bool:
         """Ask every engine what it can run, if the last answer is too old; True if anything changed."""
         await self._close_idle()
@@ -126,7 +133,19 @@ class Engines:
         before = self._served
         answers = await asyncio.gather(*(self._ask(name) for name in self._engines))
         self._served = dict(zip(self._engines, answers, strict=True))
+        await asyncio.gather(*(self._describe(name) for name in self._engines))
         return self._served != before
+
+    async def _describe(self, name: str) -> None:
+        """Ask of every model what it can do, until its engine has said so, and again when the model is another."""
+        engine = self._engines.get(name)
+        if engine is None or not isinstance(engine.backend, DescribingBackend):
+            return
+        for model in self._served.get(name, {}).values():
+            if (name, model) not in self._abilities:
+                said = await engine.backend.capabilities(model.name)
+                if said is not None:
+                    self._abilities[name, model] = said
 
     async def _ask(self, name: str) -> dict[str, ServedModel]:
         try:

@@ -25,6 +25,7 @@ from router.estimate.signals import build_signals
 from router.learn.cascades import CascadedEstimator, with_cascades
 from router.learn.refit import Decider, decide, weighted
 from router.policy.registry import make_policy
+from router.service.ask import ABILITIES
 from router.service.conditions import Conditions, Sliding, have_moved, slide, terms_of
 from router.service.coverage import coverage_notes
 from router.service.engines import Engines
@@ -52,6 +53,7 @@ class Snapshot:
         intensities: Per site; a site whose intensity is unknown is missing.
         prompts: By id, those the decider was fitted on.
         available: Options an engine can run now.
+        lacking: By ability (``tools``, ``vision``), those of them that do not have it, as far as engines say.
         notes: What a reader has to know, in sentences.
         solved_s: How long fitting and solving took.
         planned_at: Unix seconds.
@@ -68,6 +70,7 @@ class Snapshot:
     intensities: Mapping[str, Intensity] = field(default_factory=dict)
     prompts: Mapping[str, Measurement] = field(default_factory=dict)
     available: tuple[Option, ...] = ()
+    lacking: Mapping[str, frozenset[Option]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     solved_s: float = 0.0
     planned_at: float = 0.0
@@ -141,7 +144,7 @@ class Planner:
         self._learned: tuple[Estimator, CascadedEstimator, Lengths] | None = None
         self._plan_notes: tuple[str, ...] = ()
         self._saved_at = time.monotonic()
-        self._measured: tuple[int, tuple[Option, ...], frozenset[tuple[str, int]]] | None = None
+        self._rests_on: tuple[object, ...] | None = None
         self._grams: dict[str, float] = {}
         self._lock = asyncio.Lock()
         self.current = Snapshot(catalogue)
@@ -174,8 +177,13 @@ class Planner:
                 self._saved_at = time.monotonic()
                 await asyncio.to_thread(self.save)
             grams = {name: value.g_per_kwh for name, value in intensities.items()}
-            measured = (self._store.generation, available, self._load.observe(self._engines.gates))
-            if force or measured != self._measured:
+            rests_on = (
+                self._store.generation,
+                available,
+                self._lacking(available),
+                self._load.observe(self._engines.gates),
+            )
+            if force or rests_on != self._rests_on:
                 self.current = await asyncio.to_thread(self._plan, available, intensities)
             elif grams != self._grams and self._learned is None:
                 # There was no plan; with other intensities there may be one.
@@ -188,7 +196,7 @@ class Planner:
                 self._show(grid)
                 return False
             self._show(grid)
-            self._measured, self._grams = measured, grams
+            self._rests_on, self._grams = rests_on, grams
             return True
 
     def _show(self, grid: Grid) -> None:
@@ -258,6 +266,7 @@ class Planner:
             intensities=intensities,
             prompts={m.id: m for m in measurements},
             available=available,
+            lacking=self._lacking(available),
             notes=notes if solved is None else (*notes, *solved.notes),
             solved_s=time.perf_counter() - started,
             planned_at=time.time(),
@@ -266,6 +275,12 @@ class Planner:
             residents=() if solved is None else solved.residents,
             loads=loads,
         )
+
+    def _lacking(self, available: tuple[Option, ...]) -> dict[str, frozenset[Option]]:
+        return {
+            ability: frozenset(o for o in available if self._engines.can(ability, o, self._catalogue) is False)
+            for ability in ABILITIES
+        }
 
     def _replan(self, intensities: Mapping[str, Intensity]) -> Snapshot:
         """The same estimates under other conditions: milliseconds instead of seconds.

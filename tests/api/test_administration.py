@@ -186,7 +186,7 @@ def test_an_ollama_that_is_down_is_told_so(no_keys: KeyFile) -> None:
     assert "cannot be reached" in response.json()["error"]
 
 
-def test_show_claims_what_the_engine_says_and_of_auto_what_all_can(no_keys: KeyFile) -> None:
+def test_show_claims_what_the_engine_says_and_of_auto_what_requests_are_routed_by(no_keys: KeyFile) -> None:
     def capabilities(http: httpx.Client, model: str) -> list[str]:
         found: list[str] = http.post("/api/show", json={"model": model}).json()["capabilities"]
         return found
@@ -195,11 +195,15 @@ def test_show_claims_what_the_engine_says_and_of_auto_what_all_can(no_keys: KeyF
         # Filling in the middle is the engine's, but not served by the router.
         assert capabilities(http, "large") == ["completion", "tools", "vision"]
         assert capabilities(http, "small") == ["completion"]
-        assert capabilities(http, "auto") == ["completion"]
-        CAPABILITIES["small"] = ["completion", "tools"]
-        try:
-            assert capabilities(http, "auto") == ["completion", "tools"]
-            CAPABILITIES["small"] = []  # it fails to say
-            assert capabilities(http, "auto") == ["completion"]
-        finally:
-            CAPABILITIES["small"] = ["completion"]
+        # Requests with tools or images go to the model that takes them; thinking has to be everybody's.
+        assert capabilities(http, "auto") == ["completion", "tools", "vision"]
+
+
+def test_what_requests_are_not_routed_by_auto_claims_only_if_all_can(
+    no_keys: KeyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CAPABILITIES, "large", ["completion", "thinking"])
+    with administered(no_keys) as (url, _), httpx.Client(base_url=url, trust_env=False) as http:
+        assert http.post("/api/show", json={"model": "auto"}).json()["capabilities"] == ["completion"]
+        monkeypatch.setitem(CAPABILITIES, "small", ["completion", "thinking"])
+        assert http.post("/api/show", json={"model": "auto"}).json()["capabilities"] == ["completion", "thinking"]

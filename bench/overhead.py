@@ -176,7 +176,7 @@ def overhead(
     from bench.overhead_metering import metering
 
     site = next(iter(catalogue.sites.values()))
-    cost = asyncio.run(metering(site.watts_per_core, pairs=pairs))
+    cost = asyncio.run(metering(site, pairs=pairs))
     report = {
         "hardware": hardware(),
         "versions": versions(),
@@ -216,7 +216,7 @@ async def _routing(
         name: Engine(
             replace(site, engine="scripted"),
             ScriptedBackend("Yes.", models=[m.tags.get(name, m.name) for m in catalogue.models.values()]),
-            local_meter(site.watts_per_core).meter,
+            local_meter(site).meter,
         )
         for name, site in catalogue.sites.items()
     }

@@ -21,6 +21,7 @@ import numpy as np
 from bench.intervals import interval_of_ratio
 from bench.run_generate import generate, request
 from router.backends.scripted import ScriptedBackend
+from router.domain.catalogue import Site
 from router.domain.ports import Meter
 from router.meters.discipline import instruments
 from router.meters.none import NoMeter
@@ -61,7 +62,7 @@ async def paired(metered: Arm, plain: Arm, pairs: int) -> dict[str, Any]:
     return found
 
 
-async def metering(watts_per_core: float | None, *, pairs: int) -> dict[str, Any]:
+async def metering(site: Site, *, pairs: int) -> dict[str, Any]:
     """The cost of this machine's meters."""
     from router.service.instruments import local_meter
 
@@ -82,7 +83,7 @@ async def metering(watts_per_core: float | None, *, pairs: int) -> dict[str, Any
 
     async def metered() -> tuple[float, float]:
         # Opened for the block alone: threads that sample must not run beside the other arm.
-        local = local_meter(watts_per_core)
+        local = local_meter(site)
         _window_s(local.meter)  # the first look finds out what there is to meter: once in a router's life
         try:
             return await block(local.meter)
@@ -93,7 +94,7 @@ async def metering(watts_per_core: float | None, *, pairs: int) -> dict[str, Any
         return await block(NoMeter())
 
     found = await paired(metered, plain, pairs)
-    local = local_meter(watts_per_core)
+    local = local_meter(site)
     try:
         windows = [_window_s(local.meter) for _ in range(WINDOWS)]
     finally:

@@ -9,23 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import cast, get_args
-from urllib.parse import urlsplit
 
+from router.config.sites import sites_of
+from router.config.values import check_name, path_of, stated
 from router.config.yaml_nodes import Located, compose, did_you_mean
 from router.domain.cascade import CASCADE_MODES, CascadeMode
 from router.domain.catalogue import (
     NO_DIRECTIVE,
     Catalogue,
     Directive,
-    Embodied,
-    EngineKind,
     Floor,
     Model,
     Site,
     Weights,
 )
-from router.domain.reading import IntensityKind
 
 AUTO = "auto"
 SIDE_MODEL = "auto-side"
@@ -35,21 +32,12 @@ _TOP_KEYS = (
     *("sliding_floor", "max_mean_seconds", "carbon_budget_g_per_hour", "cascades"),
     *("aliases", "sites", "models"),
 )
-_SITE_KEYS = (
-    *("engine", "url", "zone", "intensity_g_per_kwh", "pue", "embodied_g", "resource_share", "lifetime_s"),
-    *("watts_per_core", "memory_bytes", "slots", "api_key_env"),
-    *("intensity_trace", "intensity_kind", "intensity_fallback_g_per_kwh"),
-)
-_EMBODIED_KEYS = ("low", "mid", "high", "source")
 _MODEL_KEYS = ("parameters", "context", "licence", "sites", "weights", "tags")
 _WEIGHTS_KEYS = ("packages", "files", "bytes", "sha256", "path")
 
-_ENGINES: tuple[str, ...] = get_args(EngineKind)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # sites and directives: they stand in `site/model@directive`
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _SWITCH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def load_catalogue(path: Path | str, *, policies: Collection[str] | None = None) -> Catalogue:
@@ -67,7 +55,7 @@ def load_catalogue(path: Path | str, *, policies: Collection[str] | None = None)
     if "models" not in top or not top["models"].mapping():
         raise top.get("models", top_node).error("no models", hint="add one under `models:`, e.g. `smollm2:135m: {}`")
     directives = _directives(top.get("directives"))
-    sites = _sites(top.get("sites"))
+    sites = sites_of(top.get("sites"))
     models = {name: _model(name, at, sites) for name, at in top["models"].mapping().items()}
     defaults = Catalogue(directives, sites, models)
     return Catalogue(
@@ -80,7 +68,7 @@ def load_catalogue(path: Path | str, *, policies: Collection[str] | None = None)
         reference=_reference(top.get("reference"), models),
         policy=_policy(top["policy"], policies) if "policy" in top else defaults.policy,
         confidence=_confidence(top["confidence"]) if "confidence" in top else defaults.confidence,
-        embedding_model=_stated(top["embedding_model"]) if "embedding_model" in top else defaults.embedding_model,
+        embedding_model=stated(top["embedding_model"]) if "embedding_model" in top else defaults.embedding_model,
         sliding_floor=_switch(top["sliding_floor"]) if "sliding_floor" in top else defaults.sliding_floor,
         max_mean_seconds=_limit(top.get("max_mean_seconds"), "seconds"),
         carbon_budget_g_per_hour=_limit(top.get("carbon_budget_g_per_hour"), "grams"),
@@ -91,7 +79,7 @@ def load_catalogue(path: Path | str, *, policies: Collection[str] | None = None)
 def _directives(at: Located | None) -> dict[str, Directive]:
     directives = {NO_DIRECTIVE: Directive(NO_DIRECTIVE, "")}
     for name, entry in ({} if at is None else at.mapping()).items():
-        _check_name(name, entry, "a directive")
+        check_name(name, entry, "a directive")
         text = "" if entry.is_null else entry.text().strip()
         if name == NO_DIRECTIVE and text:
             raise entry.error(f"{NO_DIRECTIVE} is the prompt as it came and must be empty", hint='write L0: ""')
@@ -99,120 +87,6 @@ def _directives(at: Located | None) -> dict[str, Directive]:
             raise entry.error(f"only {NO_DIRECTIVE} may be empty", hint="write the instruction, or remove the line")
         directives[name] = Directive(name, text)
     return directives
-
-
-def _sites(at: Located | None) -> dict[str, Site]:
-    entries = {} if at is None else at.mapping()
-    if not entries:
-        return {"local": Site("local")}
-    return {name: _site(name, entry) for name, entry in entries.items()}
-
-
-def _site(name: str, at: Located) -> Site:
-    _check_name(name, at, "a site")
-    given = {key: entry for key, entry in at.mapping(_SITE_KEYS).items() if not entry.is_null}
-    plain = Site(name)
-    site = Site(
-        name=name,
-        engine=_engine(given["engine"]) if "engine" in given else plain.engine,
-        url=_url(given["url"]) if "url" in given else None,
-        zone=_stated(given["zone"]) if "zone" in given else None,
-        intensity_g_per_kwh=_grams_per_kwh(given, "intensity_g_per_kwh"),
-        intensity_trace=_path(given["intensity_trace"]) if "intensity_trace" in given else None,
-        intensity_kind=_kind(given["intensity_kind"]) if "intensity_kind" in given else plain.intensity_kind,
-        intensity_fallback_g_per_kwh=_grams_per_kwh(given, "intensity_fallback_g_per_kwh"),
-        pue=given["pue"].number(low=1) if "pue" in given else plain.pue,
-        embodied=_embodied(given["embodied_g"]) if "embodied_g" in given else None,
-        resource_share=given["resource_share"].number(above=0, high=1)
-        if "resource_share" in given
-        else plain.resource_share,
-        lifetime_s=given["lifetime_s"].number(above=0, unit="seconds") if "lifetime_s" in given else None,
-        watts_per_core=given["watts_per_core"].number(above=0, unit="watts") if "watts_per_core" in given else None,
-        memory_bytes=given["memory_bytes"].whole_number(unit="bytes") if "memory_bytes" in given else None,
-        slots=given["slots"].whole_number() if "slots" in given else plain.slots,
-        api_key_env=_environment_name(given["api_key_env"]) if "api_key_env" in given else None,
-    )
-    if site.engine in ("ollama", "openai") and site.url is None:
-        raise at.error(f"engine {site.engine} needs a url", hint='for instance url: "http://127.0.0.1:11434"')
-    _check_intensity(site, given)
-    return site
-
-
-def _grams_per_kwh(given: Mapping[str, Located], key: str) -> float | None:
-    return given[key].number(low=0, unit="g/kWh") if key in given else None
-
-
-def _kind(at: Located) -> IntensityKind:
-    kind, kinds = at.text(), get_args(IntensityKind)
-    if kind not in kinds:
-        raise at.error(
-            f"unknown kind of intensity {kind!r}" + did_you_mean(kind, kinds), hint=f"write {' or '.join(kinds)}"
-        )
-    return cast(IntensityKind, kind)
-
-
-def _check_intensity(site: Site, given: Mapping[str, Located]) -> None:
-    """What is said of the intensity must go together."""
-    fixed, trace = "intensity_g_per_kwh" in given, given.get("intensity_trace")
-    if trace is not None and fixed:
-        raise trace.error(
-            "a fixed figure is given too", hint="keep one; intensity_fallback_g_per_kwh stands in for the trace's gaps"
-        )
-    if trace is not None and site.zone is None:
-        raise trace.error("which column of the trace?", hint="set `zone` to the name of one")
-    if fixed and "intensity_fallback_g_per_kwh" in given:
-        raise given["intensity_fallback_g_per_kwh"].error(
-            "a fixed figure never fails", hint="remove this line, or intensity_g_per_kwh to ask a source"
-        )
-    if "intensity_kind" in given and not fixed and trace is None:
-        raise given["intensity_kind"].error(
-            "sources say themselves what they give", hint="it belongs to intensity_g_per_kwh or intensity_trace"
-        )
-
-
-def _engine(at: Located) -> EngineKind:
-    kind = at.text()
-    if kind not in _ENGINES:
-        raise at.error(
-            f"unknown engine {kind!r}" + did_you_mean(kind, _ENGINES), hint=f"engines: {', '.join(_ENGINES)}"
-        )
-    return cast(EngineKind, kind)
-
-
-def _url(at: Located) -> str:
-    url = at.text()
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port  # reading the port checks that it is one
-    except ValueError as error:
-        raise at.error(f"not a url: {error}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise at.error(f"not a url with a scheme: {url!r}", hint='write it whole: "http://127.0.0.1:11434"')
-    if parts.username or parts.password:
-        raise at.error("a url here must not carry a password", hint="name its environment variable in api_key_env")
-    return url.rstrip("/")
-
-
-def _environment_name(at: Located) -> str:
-    name = at.text()
-    if not _ENVIRONMENT_NAME.fullmatch(name):
-        # The value is not repeated: it may be the key itself.
-        raise at.error(
-            "expected the name of an environment variable, not a key", hint="write api_key_env: MY_KEY, and export it"
-        )
-    return name
-
-
-def _embodied(at: Located) -> Embodied:
-    given = {key: entry for key, entry in at.mapping(_EMBODIED_KEYS).items() if not entry.is_null}
-    if "mid" not in given:
-        raise at.error("`mid` is missing", hint="write {low: .., mid: .., high: .., source: ..} in grams CO2e")
-    mid = given["mid"].number(low=0, unit="grams")
-    low = given["low"].number(low=0, unit="grams") if "low" in given else mid
-    high = given["high"].number(low=0, unit="grams") if "high" in given else mid
-    if not low <= mid <= high:
-        raise at.error(f"expected low <= mid <= high, found {low:g}, {mid:g}, {high:g}")
-    return Embodied(low, mid, high, _stated(given["source"]) if "source" in given else f"stated in {at.file}")
 
 
 def _model(name: str, at: Located, sites: Mapping[str, Site]) -> Model:
@@ -224,7 +98,7 @@ def _model(name: str, at: Located, sites: Mapping[str, Site]) -> Model:
         name=name,
         parameters=given["parameters"].number(above=0) if "parameters" in given else None,
         context=given["context"].whole_number(unit="tokens") if "context" in given else None,
-        licence=_stated(given["licence"]) if "licence" in given else None,
+        licence=stated(given["licence"]) if "licence" in given else None,
         sites=where,
         weights=_weights(given["weights"]) if "weights" in given else None,
         tags=_tags(given["tags"], where) if "tags" in given else {},
@@ -268,16 +142,11 @@ def _weights(at: Located) -> Weights:
             raise package.error(f"expected name==version, found {package.text()!r}")
     return Weights(
         packages=tuple(package.text() for package in packages),
-        files=_stated(given["files"]) if "files" in given else "",
+        files=stated(given["files"]) if "files" in given else "",
         bytes=given["bytes"].whole_number(unit="bytes") if "bytes" in given else None,
         sha256=_sha256(given["sha256"]) if "sha256" in given else None,
-        path=_path(given["path"]) if "path" in given else None,
+        path=path_of(given["path"]) if "path" in given else None,
     )
-
-
-def _path(at: Located) -> str:
-    """As written, with ``~`` expanded; a relative one is meant from the folder of the file that names it."""
-    return str(Path(at.file).parent / Path(_stated(at)).expanduser())
 
 
 def _sha256(at: Located) -> str:
@@ -288,7 +157,7 @@ def _sha256(at: Located) -> str:
 
 
 def _tags(at: Located, sites: tuple[str, ...]) -> dict[str, str]:
-    return {site: _stated(entry) for site, entry in at.mapping(sites).items()}
+    return {site: stated(entry) for site, entry in at.mapping(sites).items()}
 
 
 def _aliases(at: Located | None, models: Mapping[str, Model], directives: Mapping[str, Directive]) -> dict[str, str]:
@@ -296,7 +165,7 @@ def _aliases(at: Located | None, models: Mapping[str, Model], directives: Mappin
     for name, entry in ({} if at is None else at.mapping()).items():
         if name in models or name in (AUTO, SIDE_MODEL):
             raise entry.error("is already a model's name", hint="give the alias another name")
-        target = _stated(entry)
+        target = stated(entry)
         base, pinned, directive = target.rpartition("@") if "@" in target else (target, "", "")
         if base not in (AUTO, SIDE_MODEL, *models):
             known = [AUTO, SIDE_MODEL, *models]
@@ -364,20 +233,8 @@ def _cascades(at: Located) -> CascadeMode:
 
 
 def _policy(at: Located, policies: Collection[str] | None) -> str:
-    name = _stated(at)
+    name = stated(at)
     if policies is not None and name not in policies:
         known = sorted(policies)
         raise at.error(f"unknown policy {name!r}" + did_you_mean(name, known), hint=f"policies: {', '.join(known)}")
     return name
-
-
-def _stated(at: Located) -> str:
-    text = at.text().strip()
-    if not text:
-        raise at.error("must not be empty")
-    return text
-
-
-def _check_name(name: str, at: Located, what: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise at.error(f"{what}'s name is made of letters, digits, `.`, `_` and `-`, not {name!r}")

@@ -63,6 +63,23 @@ class Embodied:
 
 
 @dataclass(frozen=True, slots=True)
+class Wall:
+    """A meter of the whole machine's power: a plug over HTTP, or a command (IPMI, a serial meter).
+
+    Attributes:
+        url: Answers JSON, or None where a command is asked.
+        power: Where in the answer the watts are, such as ``meters.0.power``.
+        command: Words of a command that prints the watts; there is no shell.
+        pattern: Its first group is the watts; None for what ``ipmitool dcmi power reading`` prints.
+    """
+
+    url: str | None = None
+    power: str = "apower"
+    command: tuple[str, ...] = ()
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A place where models run.
 
@@ -80,6 +97,9 @@ class Site:
         resource_share: Share of that machine reserved for the models, the RS of the SCI formula.
         lifetime_s: Over how many seconds the embodied carbon is spread.
         watts_per_core: For the modelled meter: watts of one busy core, or None.
+        memory_watts_per_gb: For the modelled meter: watts of a gigabyte in use, or None to leave memory out.
+        idle_w: What this machine's meters read with nothing to do, or None to take what ``bench run`` measured.
+        wall: What meters the whole machine, or None.
         memory_bytes: Memory that models may take together, or None for no limit.
         slots: Generations at a time.
         api_key_env: Environment variable that holds the engine's key, or None.
@@ -98,6 +118,9 @@ class Site:
     resource_share: float = 1.0
     lifetime_s: float | None = None
     watts_per_core: float | None = None
+    memory_watts_per_gb: float | None = None
+    idle_w: float | None = None
+    wall: Wall | None = None
     memory_bytes: int | None = None
     slots: int = 1
     api_key_env: str | None = None

@@ -1,15 +1,17 @@
-"""Joules where nothing measures them: busy core-seconds times stated watts per core.
+"""Joules where nothing measures them: busy core-seconds times stated watts per core, and memory where it is stated.
 
 Virtual machines expose neither RAPL nor a power sensor. What can be observed there is how long cores were busy
 for the router, its children and the engine; multiplied by the watts of one busy core this is an estimate of the
-energy above idle, and every figure from it says ``modelled``. It leaves out memory, fans and conversion losses.
+energy above idle, and every figure from it says ``modelled``. Memory counts where its watts are stated: what the same
+processes hold (resident, pages they share once for each) times the seconds it is held. Fans and conversion losses are
+left out.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import psutil
 
@@ -23,9 +25,28 @@ _YOUNG_S = 3.0
 class BusyCoreCounter:
     """Busy core-seconds of this process, its children and the engines on this machine, as joules."""
 
-    def __init__(self, watts_per_core: float, *, engine_processes: Sequence[str] = ENGINE_PROCESSES) -> None:
-        """Take the watts of one busy core, and the names of engine processes that are not our children."""
+    def __init__(
+        self,
+        watts_per_core: float,
+        *,
+        watts_per_gb: float | None = None,
+        engine_processes: Sequence[str] = ENGINE_PROCESSES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the coefficients.
+
+        Args:
+            watts_per_core: Of one busy core.
+            watts_per_gb: Of 10^9 bytes in use; None leaves memory out.
+            engine_processes: Names of engine processes that are not our children.
+            clock: Seconds.
+        """
         self._watts_per_core = watts_per_core
+        self._watts_per_gb = watts_per_gb
+        self._clock = clock
+        self._own = psutil.Process()
+        self._memory_j = 0.0
+        self._memory_at_s = clock()
         self._engine_processes = frozenset(engine_processes)
         self._others: dict[psutil.Process, float] = {}
         self._others_s = 0.0
@@ -40,7 +61,8 @@ class BusyCoreCounter:
     @property
     def source(self) -> str:
         """The model and its parameter."""
-        return f"busy core-seconds x {self._watts_per_core:g} W per core"
+        text = f"busy core-seconds x {self._watts_per_core:g} W per core"
+        return text if self._watts_per_gb is None else f"{text} + memory x {self._watts_per_gb:g} W per GB"
 
     @property
     def idle_w(self) -> float | None:
@@ -55,7 +77,17 @@ class BusyCoreCounter:
     def read_j(self) -> float | None:
         """Joules so far."""
         self._scan()
-        return (time.process_time() + self._others_s) * self._watts_per_core
+        return (time.process_time() + self._others_s) * self._watts_per_core + self._memory()
+
+    def _memory(self) -> float:
+        """Joules of the memory held so far, each stretch by what is held at its end."""
+        if self._watts_per_gb is None:
+            return 0.0
+        now_s = self._clock()
+        gigabytes = sum(map(_gigabytes, (self._own, *self._others)))
+        self._memory_j += gigabytes * self._watts_per_gb * max(now_s - self._memory_at_s, 0.0)
+        self._memory_at_s = now_s
+        return self._memory_j
 
     def _scan(self) -> None:
         """Add what the other processes used since the last look; one that ended keeps what was seen of it."""
@@ -111,6 +143,13 @@ class BusyCoreCounter:
     def _add(self, process: psutil.Process, mine: set[int]) -> None:
         self._others[process] = _cpu_s(process)
         mine.add(process.pid)
+
+
+def _gigabytes(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_info().rss) / 1e9
+    except psutil.Error:
+        return 0.0  # it has ended and holds nothing
 
 
 def _cpu_s(process: psutil.Process) -> float:

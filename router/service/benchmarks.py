@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,29 @@ def read_benchmarks(folder: Path) -> BenchmarkEnergy:
         idle_w=_idle_w(runs),
         files=tuple(path.name for path in files),
     )
+
+
+def measured_idle_w(files: Iterable[Path]) -> dict[str, float]:
+    """Idle watts by the source of the meter that read them, as the latest baseline phases found them.
+
+    Args:
+        files: ``.runs.json`` files of this machine; what cannot be read tells nothing.
+    """
+    entries: list[Mapping[str, Any]] = []
+    for file in files:
+        try:
+            runs = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError):
+            continue
+        entries += [entry for entry in runs.values() if isinstance(entry, Mapping)] if isinstance(runs, Mapping) else []
+    found: dict[str, float] = {}
+    for entry in sorted(entries, key=lambda entry: str(entry.get("date") or "")):
+        phases = entry.get("baseline")
+        for phase in phases.values() if isinstance(phases, Mapping) else ():
+            watts = phase.get("idle_w") if isinstance(phase, Mapping) else None
+            if isinstance(watts, int | float) and not isinstance(watts, bool) and "source" in phase:
+                found[str(phase["source"])] = float(watts)
+    return found
 
 
 def _idle_w(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

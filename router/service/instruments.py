@@ -2,14 +2,15 @@
 
 Meters, best first: the GPUs' own counters (NVML) and the processor's (RAPL), added up with their breakdown; where the
 processor has no counter that may be read, busy cores times stated watts stand in for it. A sum of a measured and a
-modelled part calls itself modelled.
+modelled part calls itself modelled. A wall meter named in models.yaml counts instead of the sum, which is then its
+breakdown. What they read with nothing to do is as stated there, or as the last ``bench run`` here measured it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,14 +19,16 @@ from router.carbon.electricitymaps import ElectricityMaps
 from router.carbon.fixed import FixedIntensity
 from router.carbon.gridfree import GridFree
 from router.carbon.trace import Trace, TraceIntensity
-from router.domain.catalogue import Catalogue, Site
+from router.domain.catalogue import Catalogue, Site, Wall
 from router.domain.errors import MeterError
 from router.domain.ports import IntensitySource, Meter
 from router.meters.combined import CombinedCounter
+from router.meters.discipline import IdleKnown, sees_idle
 from router.meters.modelled import BusyCoreCounter
 from router.meters.none import NoMeter
 from router.meters.nvml import NvmlCounter, open_gpus
 from router.meters.rapl import RaplCounter
+from router.meters.wall import IPMI_PATTERN, CommandPower, HttpPower, WallCounter
 from router.meters.window import EnergyCounter, SharedMeter
 
 TOKEN = "ROUTER_ELECTRICITY_MAPS_TOKEN"
@@ -44,11 +47,12 @@ class LocalMeter:
     lacking: tuple[str, ...]
 
 
-def local_meter(watts_per_core: float | None) -> LocalMeter:
+def local_meter(site: Site, idle_w: Mapping[str, float] | None = None) -> LocalMeter:
     """The best meter this machine has.
 
     Args:
-        watts_per_core: Stated watts of one busy core, for a processor without a readable counter; or None.
+        site: One that runs here: its coefficients for a processor without a readable counter, its wall meter.
+        idle_w: Idle watts as measured before, by the meter's source; a figure stated with the site wins.
     """
     parts: dict[str, EnergyCounter] = {}
     lacking: list[str] = []
@@ -60,12 +64,28 @@ def local_meter(watts_per_core: float | None) -> LocalMeter:
         parts["cpu"] = RaplCounter()
     except MeterError as error:
         lacking.append(f"processor: {error}")
-        if watts_per_core is not None:
-            parts["cpu"] = BusyCoreCounter(watts_per_core)
-    if not parts:
+        if site.watts_per_core is not None:
+            parts["cpu"] = BusyCoreCounter(site.watts_per_core, watts_per_gb=site.memory_watts_per_gb)
+    wall = None if site.wall is None else WallCounter(_reader(site.wall))
+    counter: EnergyCounter
+    if not parts and wall is None:
         return LocalMeter(NoMeter(), tuple(lacking))
-    counter = next(iter(parts.values())) if len(parts) == 1 else CombinedCounter(parts)
+    if wall is not None:
+        counter = CombinedCounter(parts, wall=wall) if parts else wall
+    else:
+        counter = next(iter(parts.values())) if len(parts) == 1 else CombinedCounter(parts)
+    idle = (idle_w or {}).get(counter.source) if site.idle_w is None else site.idle_w
+    if idle is not None and sees_idle(counter):
+        counter = IdleKnown(counter, idle)
+    elif site.idle_w is not None:
+        lacking.append(f"idle_w of {site.name} in models.yaml is not used: {counter.source} sees busy work only")
     return LocalMeter(SharedMeter(counter), tuple(lacking))
+
+
+def _reader(wall: Wall) -> HttpPower | CommandPower:
+    if wall.url is not None:
+        return HttpPower(wall.url, wall.power)
+    return CommandPower(wall.command, IPMI_PATTERN if wall.pattern is None else wall.pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +106,31 @@ def build_meters(catalogue: Catalogue) -> dict[str, Meter]:
     return dict(open_meters(catalogue).meters)
 
 
-def open_meters(catalogue: Catalogue) -> SiteMeters:
+def open_meters(catalogue: Catalogue, idle_w: Mapping[str, float] | None = None) -> SiteMeters:
     """The meter of every site, each instrument opened once.
 
     All sites on this machine share one meter: their generations run on the same devices, and two meters over them
-    would both count what overlaps. What is metered here says nothing of a site elsewhere.
+    would both count what overlaps. What is metered here says nothing of a site elsewhere. Where several of them say
+    something of this machine's meters, the first that says it holds.
+
+    Args:
+        catalogue: The federation.
+        idle_w: Idle watts as measured before, by the meter's source.
     """
     here = [site for site in catalogue.sites.values() if runs_here(site)]
-    watts = next((site.watts_per_core for site in here if site.watts_per_core is not None), None)
-    local = local_meter(watts) if here else LocalMeter(NoMeter(), ())
+    local = local_meter(_machine(here), idle_w) if here else LocalMeter(NoMeter(), ())
     remote = NoMeter("nothing meters it: the site is another machine")
     meters = {name: local.meter if runs_here(site) else remote for name, site in catalogue.sites.items()}
     return SiteMeters(meters, local.lacking)
+
+
+def _machine(here: Sequence[Site]) -> Site:
+    """What the sites of this machine say of it, as one."""
+    said = {
+        name: next((value for site in here if (value := getattr(site, name)) is not None), None)
+        for name in ("watts_per_core", "memory_watts_per_gb", "idle_w", "wall")
+    }
+    return replace(here[0], **said)
 
 
 def runs_here(site: Site) -> bool:

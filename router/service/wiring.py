@@ -27,6 +27,7 @@ from router.journal.sqlite import SqliteJournal
 from router.meters.window import SharedMeter
 from router.policy.draw import Draw
 from router.policy.registry import POLICY_NAMES
+from router.service.benchmarks import measured_idle_w
 from router.service.breaker import Breakers
 from router.service.chooser import Chooser
 from router.service.engines import Engine, Engines
@@ -256,7 +257,8 @@ def build(
         RouterError: If the store or the journal cannot be opened.
     """
     opened = open_store(settings, catalogue)
-    backends, opened_meters = build_backends(catalogue, settings), open_meters(catalogue)
+    backends = build_backends(catalogue, settings)
+    opened_meters = open_meters(catalogue, measured_idle_w(_runs_here(settings)))
     meters = opened_meters.meters
     return assemble(
         catalogue,
@@ -284,8 +286,12 @@ def _run_files(settings: Settings) -> list[Path]:
     """What tells of loading: the shipped run, then those of this machine, oldest first, since later ones win."""
     shipped = shipped_file()
     beside = [] if shipped is None else [shipped.with_name(f"{shipped.name.removesuffix('.gz')}.runs.json")]
-    here = sorted(settings.measurements_dir.glob("*.runs.json"), key=lambda file: file.stat().st_mtime)
-    return [file for file in (*beside, *here) if file.is_file()]
+    return [file for file in (*beside, *_runs_here(settings)) if file.is_file()]
+
+
+def _runs_here(settings: Settings) -> list[Path]:
+    """What runs on this machine tell of it, oldest first."""
+    return sorted(settings.measurements_dir.glob("*.runs.json"), key=lambda file: file.stat().st_mtime)
 
 
 @dataclass(frozen=True, slots=True)

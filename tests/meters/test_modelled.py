@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from router.meters.modelled import BusyCoreCounter
@@ -120,3 +121,41 @@ def test_a_childs_child_counts_too() -> None:
     finally:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def test_memory_counts_where_its_watts_are_stated() -> None:
+    now_s = [0.0]
+    plain = BusyCoreCounter(1e-9, engine_processes=())
+    counter = BusyCoreCounter(1e-9, watts_per_gb=2.0, engine_processes=(), clock=lambda: now_s[0])
+    assert "memory x 2 W per GB" in counter.source
+    assert "memory" not in plain.source
+    first_j = counter.read_j()
+    held_gb = psutil.Process().memory_info().rss / 1e9
+    now_s[0] = 10.0
+    second_j = counter.read_j()
+    assert first_j is not None
+    assert second_j is not None
+    assert second_j - first_j == pytest.approx(2.0 * held_gb * 10.0, rel=0.1)
+
+
+def test_memory_of_a_child_counts_while_it_lives() -> None:
+    code = "x = bytearray(200_000_000)\nprint('up', flush=True)\ninput()"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+    now_s = [0.0]
+    counter = BusyCoreCounter(1e-9, watts_per_gb=1.0, engine_processes=(), clock=lambda: now_s[0])
+    own_gb = psutil.Process().memory_info().rss / 1e9
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        before_j = counter.read_j()
+        now_s[0] = 10.0
+        with_child_j = counter.read_j()
+    finally:
+        child.communicate(b"\n")
+    now_s[0] = 20.0
+    without_j = counter.read_j()
+    assert before_j is not None
+    assert with_child_j is not None
+    assert without_j is not None
+    assert with_child_j - before_j == pytest.approx(10.0 * (own_gb + 0.21), rel=0.15)
+    assert without_j - with_child_j == pytest.approx(10.0 * own_gb, rel=0.15)

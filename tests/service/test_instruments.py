@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +12,16 @@ import pytest
 
 from router.carbon.cached import CachedIntensity
 from router.carbon.fixed import FixedIntensity
-from router.domain.catalogue import Site
-from router.domain.errors import ConfigError
+from router.domain.catalogue import Site, Wall
+from router.domain.errors import ConfigError, MeterError
 from router.domain.ports import WatchedSource
+from router.meters.combined import CombinedCounter
+from router.meters.discipline import IdleKnown
+from router.meters.discipline import instruments as instruments_of
+from router.meters.wall import WallCounter
+from router.meters.window import SharedMeter
+from router.service import instruments
+from router.service.benchmarks import measured_idle_w
 from router.service.instruments import TOKEN, build_meters, build_source, local_meter, open_meters, runs_here
 from tests.service import federation
 
@@ -95,4 +105,112 @@ async def test_a_source_that_is_asked_falls_back_to_what_models_yaml_says(monkey
 def test_what_a_meter_lacks_is_kept_with_it() -> None:
     opened = open_meters(federation.catalogue())
     assert set(opened.meters) == {"local"}
-    assert opened.lacking == local_meter(10.0).lacking
+    assert opened.lacking == local_meter(Site("s", watts_per_core=10.0)).lacking
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without meters of its own."""
+
+    def none() -> None:
+        raise MeterError("there is none here")
+
+    monkeypatch.setattr(instruments, "open_gpus", none)
+    monkeypatch.setattr(instruments, "RaplCounter", none)
+
+
+def printing(watts: float) -> Wall:
+    return Wall(command=(sys.executable, "-c", f"print('P={watts}')"), pattern="P=([0-9.]+)")
+
+
+def opened(site: Site, idle_w: dict[str, float] | None = None) -> SharedMeter:
+    meter = local_meter(site, idle_w).meter
+    assert isinstance(meter, SharedMeter)
+    return meter
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_wall_meter_counts_and_the_cores_are_its_breakdown() -> None:
+    meter = opened(Site("s", watts_per_core=10.0, wall=printing(50.0), idle_w=20.0))
+    (counter,) = [part for part in (meter.counter,) if isinstance(part, IdleKnown)]
+    assert isinstance(counter.counter, CombinedCounter)
+    wall = counter.counter.parts["wall"]
+    assert isinstance(wall, WallCounter)
+    try:
+        wall.sample()
+        window = meter.start()
+        time.sleep(0.2)
+        wall.sample()
+        reading = window.stop()
+    finally:
+        wall.close()
+    assert reading.method == "measured"
+    assert reading.energy_j is not None
+    assert reading.idle_j is not None
+    assert reading.energy_j == pytest.approx(30.0 * reading.device_s, rel=0.3)
+    assert reading.idle_j == pytest.approx(20.0 * reading.device_s, rel=0.01)
+    assert set(counter.counter.breakdown().parts_j) == {"cpu", "unaccounted"}
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_wall_meter_alone() -> None:
+    meter = opened(Site("s", wall=Wall(url="http://127.0.0.1:9/x")))
+    assert isinstance(meter.counter, WallCounter)
+    try:
+        assert meter.start().stop().energy_j is None, "no plug answers there"
+    finally:
+        meter.counter.close()
+
+
+@pytest.mark.usefixtures("bare")
+def test_idle_watts_are_those_of_the_same_meter() -> None:
+    site = Site("s", wall=printing(50.0))
+    plain = opened(site)
+    source = plain.source
+    known, other, stated = (
+        opened(site, {source: 12.0}),
+        opened(site, {"another meter": 12.0}),
+        opened(replace(site, idle_w=15.0), {source: 12.0}),
+    )
+    try:
+        assert known.counter.idle_w == 12.0
+        assert other.counter.idle_w is None
+        assert stated.counter.idle_w == 15.0
+    finally:
+        for meter in (plain, known, other, stated):
+            for part in instruments_of(meter.counter):
+                part.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("bare")
+def test_idle_watts_of_a_meter_that_sees_none_are_refused_in_words() -> None:
+    local = local_meter(Site("s", watts_per_core=10.0, idle_w=15.0))
+    assert isinstance(local.meter, SharedMeter)
+    assert local.meter.counter.idle_w is None
+    assert any("idle_w of s" in said for said in local.lacking)
+
+
+@pytest.mark.usefixtures("bare")
+def test_what_any_site_here_says_of_the_machine_holds() -> None:
+    catalogue = federation.catalogue()
+    twin = replace(catalogue.sites["local"], name="twin", memory_watts_per_gb=0.5, watts_per_core=99.0)
+    meters = build_meters(replace(catalogue, sites={**catalogue.sites, "twin": twin}))
+    assert "10 W per core + memory x 0.5 W per GB" in meters["local"].source
+
+
+def test_idle_watts_of_runs_go_by_the_meter_and_the_latest_wins(tmp_path: Path) -> None:
+    def phase(watts: object, source: str = "plug") -> dict[str, object]:
+        return {"local": {"idle_w": watts, "source": source}}
+
+    entries = {
+        "b": {"date": "2026-02-01", "baseline": phase(20.0)},
+        "a": {"date": "2026-01-01", "baseline": phase(10.0)},
+        "c": {"date": "2026-03-01", "baseline": phase(None)},
+        "d": {"date": "2026-03-02", "baseline": phase(5.0, "gpu")},
+        "e": {"date": "2026-03-03", "baseline": {"local": {"idle_w": None, "why": "sees busy work only"}}},
+        "f": {"date": "2026-03-03"},
+    }
+    good, broken = tmp_path / "x.runs.json", tmp_path / "y.runs.json"
+    good.write_text(json.dumps(entries), "utf-8")
+    broken.write_text("{", "utf-8")
+    assert measured_idle_w([good, broken, tmp_path / "none"]) == {"plug": 20.0, "gpu": 5.0}

@@ -120,7 +120,7 @@ async def routing(
         MeasurementError: If the router could not answer.
     """
     from router.service.ask import Ask
-    from router.service.turn import Done
+    from router.service.progress import Done
 
     times: dict[str, list[float]] = {phase: [] for phase in ("embed", "chroma", "decide", "journal", "router", "turn")}
     for number, prompt in enumerate(prompts):
@@ -198,10 +198,10 @@ async def _routing(
     from router.embed.cached import CachedEmbedder
     from router.embed.sentence import SentenceEmbedder
     from router.journal.sqlite import SqliteJournal
+    from router.service.assembly import Parts, assemble
     from router.service.engines import Engine
     from router.service.instruments import local_meter
     from router.service.seed import shipped_file
-    from router.service.wiring import Parts, assemble
     from router.store.chroma import ChromaStore
     from router.store.importing import import_file
 

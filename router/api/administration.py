@@ -20,7 +20,7 @@ from router.api.errors import ollama_error_body
 from router.api.streams import LineStream, gone, in_band, unless_gone
 from router.domain.errors import RequestError, RouterError
 from router.domain.ports import AdministeredBackend, AdministrationReply
-from router.service.wiring import Service
+from router.service.assembly import Service
 
 logger = logging.getLogger(__name__)
 

@@ -353,6 +353,7 @@ class StatsAnswer(Shape):
     prompt_tokens: int
     output_tokens: int
     attempts: int
+    escalations: int
     mean_overhead_ms: float | None
     period_s: float
     saving: dict[str, dict[str, Any]]

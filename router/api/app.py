@@ -15,7 +15,7 @@ from router.api.auth import KeyGuard
 from router.api.limits import BodyLimit, HostGuard, RateLimit
 from router.api.residents import Residents
 from router.config.keys import KeyFile
-from router.service.wiring import Service
+from router.service.assembly import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from router.api.messages import no_null
 from router.domain.errors import DeadlineError, RequestError, UnknownModelError
 from router.domain.estimates import FloatArray
 from router.service.ask import AUTO
-from router.service.wiring import Service
+from router.service.assembly import Service
 
 MOST_INPUTS = 2048
 # Names that clients ask for by default; the answer names the embedder that really made the vectors.

@@ -8,7 +8,7 @@ from typing import Any
 from router.domain.cascade import Cascade
 from router.domain.catalogue import Option
 from router.domain.decision import Decision, Plan
-from router.service.planner import Snapshot
+from router.service.snapshot import Snapshot
 
 _NEIGHBOUR_TEXT_CHARACTERS = 200
 

@@ -14,9 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from router.api import answers_schema as shapes
 from router.api import documents
 from router.domain.reading import Intensity
+from router.service.assembly import Service
 from router.service.metrics import OVERHEAD_BOUNDS_S, Labels, Metrics
 from router.service.stats import savings, totals
-from router.service.wiring import Service
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
@@ -80,6 +80,7 @@ def build(service: Service) -> APIRouter:
             "prompt_tokens": found.prompt_tokens,
             "output_tokens": found.output_tokens,
             "attempts": found.attempts,
+            "escalations": found.escalations,
             "mean_overhead_ms": found.overhead_ms / found.turns if found.turns else None,
             **savings(found, service.catalogue, since=since, until=time.time(), utilisation=utilisation),
         }
@@ -96,6 +97,7 @@ def exposition(service: Service) -> str:
         ("http_responses_total", "counter", "HTTP responses by status.", m.responses.items()),
         ("requests_total", "counter", "Routed requests as journalled.", m.turns.items()),
         ("attempts_total", "counter", "Generations started, failed ones included.", [((), m.attempts)]),
+        ("escalations_total", "counter", "Cascades whose first answer did not stand.", [((), m.escalations)]),
         ("side_requests_total", "counter", "Of the requests, what clients asked for their own sake.", m.side.items()),
         ("side_energy_joules_total", "counter", "Of the joules, theirs, where known.", [((), m.side_energy_j)]),
         ("side_energy_unknown_total", "counter", "Of them, those without known joules.", [((), m.side_energy_unknown)]),

@@ -37,8 +37,8 @@ from router.domain.chat import Delta
 from router.domain.errors import RequestError, RouterError
 from router.domain.units import ns_from_seconds
 from router.service.ask import resolve
-from router.service.turn import Done, Started
-from router.service.wiring import Service
+from router.service.assembly import Service
+from router.service.progress import Done, Started
 
 # The Ollama whose API this is; clients compare it with the least they need.
 API_VERSION = "0.9.3"

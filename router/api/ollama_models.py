@@ -9,8 +9,8 @@ from router.api.ollama_schema import full_name, iso
 from router.domain.catalogue import Catalogue, Model
 from router.domain.ports import DescribingBackend, ServedModel
 from router.service.ask import ABILITIES, resolve
-from router.service.planner import Snapshot
-from router.service.wiring import Service
+from router.service.assembly import Service
+from router.service.snapshot import Snapshot
 
 ARCHITECTURE = "router"
 _SHORTEST_DIGEST = 12  # Ollama's own command line cuts digests to this length and fails on shorter ones

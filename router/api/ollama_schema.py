@@ -20,7 +20,7 @@ from router.domain.chat import Message, Sampling
 from router.domain.errors import BackendProtocolError, RequestError
 from router.domain.units import ns_from_seconds
 from router.service.ask import Ask
-from router.service.turn import Done
+from router.service.progress import Done
 
 _INT64 = 2**63
 # Options that OpenAI-style engines know by the same name; all others only mean something to Ollama.

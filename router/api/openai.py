@@ -34,8 +34,8 @@ from router.api.streams import (
 from router.domain.chat import Delta
 from router.domain.errors import RequestError, RouterError, UnknownModelError
 from router.service.ask import AUTO, resolve
-from router.service.turn import Done, Started
-from router.service.wiring import Service
+from router.service.assembly import Service
+from router.service.progress import Done, Started
 
 
 def build(service: Service, residents: Residents) -> APIRouter:

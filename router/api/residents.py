@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from router.api.streams import Events
-from router.service.turn import Done, Started
+from router.service.progress import Done, Started
 
 KEEP_S = 300.0  # how long Ollama keeps a model loaded unless told otherwise
 

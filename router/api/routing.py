@@ -17,7 +17,7 @@ from router.api.openai_schema import ChatRequest, WireMessage
 from router.domain.chat import Message
 from router.domain.errors import RequestError
 from router.service.ask import AUTO, Ask
-from router.service.wiring import Service
+from router.service.assembly import Service
 
 
 class RouteRequest(BaseModel):

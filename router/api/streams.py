@@ -17,7 +17,8 @@ from router.domain.chat import Usage
 from router.domain.errors import RouterError
 from router.domain.record import CarbonRecord
 from router.service.ask import Ask
-from router.service.turn import Done, Event, Started, TurnRunner
+from router.service.progress import Done, Event, Started
+from router.service.turn import TurnRunner
 
 logger = logging.getLogger(__name__)
 

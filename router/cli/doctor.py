@@ -15,7 +15,7 @@ from router.domain.errors import RouterError
 from router.domain.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
-    from router.service.wiring import Service
+    from router.service.assembly import Service
 
 HELP = "Say what this machine has (engine, meter, embedder, store, intensity, journal) and what to do about the rest."
 _COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "missing": typer.colors.RED}

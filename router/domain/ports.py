@@ -76,6 +76,19 @@ class DescribingBackend(Protocol):
         ...
 
 
+@runtime_checkable
+class ChoosingBackend(Protocol):
+    """An engine that is several, of which it takes one for each model."""
+
+    async def engine_for(self, model: str) -> str | None:
+        """Which of them would run a model now, by its kind in ``models.yaml``; None if none has it.
+
+        Args:
+            model: Its tag at the engine.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AdministrationReply:
     """What an engine answers to a call of administration.

@@ -21,7 +21,8 @@ from router.domain.estimates import Estimates, FloatArray, IntArray, Known, Prom
 from router.domain.ports import Policy
 from router.estimate.estimator import Estimator, fit_estimator
 from router.estimate.lengths import Lengths, Line, expected_output_tokens
-from router.learn.cascades import CascadedEstimator, terms_for, with_cascades
+from router.learn.cascade_terms import terms_for
+from router.learn.cascades import CascadedEstimator, with_cascades
 from router.policy.registry import make_policy
 from router.policy.rows import rows_of_plan
 from router.policy.terms import expected_of, grams_of, pooled, price, rows_of

@@ -13,21 +13,21 @@ import numpy as np
 
 from router.domain.cascade import Cascade
 from router.domain.catalogue import NO_DIRECTIVE, Option
-from router.domain.decision import Candidate, Decision, Neighbour
+from router.domain.decision import Candidate, Decision
 from router.domain.errors import BackendUnavailableError, EmbedError
-from router.domain.estimates import FloatArray
 from router.domain.ports import Embedder
-from router.estimate.lengths import Lengths
 from router.learn.refit import Assessment
 from router.policy.draw import Draw
 from router.service.ask import Ask, Target, resolve
 from router.service.context import routing_texts
 from router.service.conversation import Conversations, Place, earlier_characters
-from router.service.following import Settled, settle
-from router.service.planner import Planner, Snapshot
+from router.service.following import settle
+from router.service.planner import Planner
 from router.service.side import cheapest_sane, is_plain, side_of
+from router.service.snapshot import Snapshot
 from router.service.staying import Turn
 from router.service.steps import Steps
+from router.service.weighing import known, made_plain, neighbours_of, reason_for, restricted, scores_of, tokens_of
 from router.service.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class Chooser:
         # Of two readings the one that the probe is surer of.
         best = 0 if len(texts) == 1 else int(decider.probabilities(texts, embeddings).max(axis=1).argmax())
         assessment = decider.assess(
-            texts[best], embeddings[best], _tokens(ask, decider.lengths), ask.sampling.max_tokens
+            texts[best], embeddings[best], tokens_of(ask, decider.lengths), ask.sampling.max_tokens
         )
         may_cascade = _may_cascade(ask, target, place)
         # What a form prescribes is the directive alone, which is settled once the plan has chosen the model.
@@ -175,12 +175,12 @@ class Chooser:
         decider = snapshot.decider
         assert decider is not None
         columns = decider.options
-        scores = _scores(assessment, decider.price_of_quality_g)  # (O,)
-        planned = _plain(assessment.weights, columns) if target.is_plain_for_form else assessment.weights
+        scores = scores_of(assessment, decider.price_of_quality_g)  # (O,)
+        planned = made_plain(assessment.weights, columns) if target.is_plain_for_form else assessment.weights
         briefly = target.directive is not None or not assessment.no_brevity
         open_to = [target.allows(option) and (may_cascade or not isinstance(option, Cascade)) for option in columns]
         may = [is_open and (briefly or option.is_plain) for is_open, option in zip(open_to, columns, strict=True)]
-        weights = _restrict(planned, may, scores)  # (O,)
+        weights = restricted(planned, may, scores)  # (O,)
         if weights is None:
             # The model asked for has not been measured: it answers plainly.
             return self._without_plan(snapshot, target, allowed, None)
@@ -210,17 +210,16 @@ class Chooser:
             probabilities=tuple(
                 sorted(zip(decider.categories, map(float, assessment.p), strict=True), key=lambda item: -item[1])
             ),
-            neighbours=tuple(_neighbours(snapshot, assessment)),
+            neighbours=tuple(neighbours_of(snapshot, assessment)),
             candidates=tuple(
-                Candidate(columns[o], float(weights[o]), _known(assessment.g[o]), _known(assessment.q[o]))
-                for o in order
+                Candidate(columns[o], float(weights[o]), known(assessment.g[o]), known(assessment.q[o])) for o in order
             ),
             reference=decider.reference,
-            reference_g=_known(assessment.g[reference]),
-            reference_energy_j=_known(assessment.energy_j[reference]),
-            reference_device_s=_known(assessment.duration_s[reference]),
+            reference_g=known(assessment.g[reference]),
+            reference_energy_j=known(assessment.energy_j[reference]),
+            reference_device_s=known(assessment.duration_s[reference]),
             is_embodied_priced=decider.is_embodied_priced,
-            reason=_reason(columns[index], category, assessment, float(weights[index]), target, settled),
+            reason=reason_for(columns[index], category, assessment, float(weights[index]), target, settled),
             fallback="unlike anything measured" if assessment.unfamiliar and target.is_free else None,
             conversation=settled.outcome,
         )
@@ -232,7 +231,7 @@ class Chooser:
         decider = snapshot.decider
         plain = target.directive is None and is_plain(ask, kind)
         may = [] if decider is None else [_may_aside(target, option) for option in decider.options]
-        found = None if decider is None else cheapest_sane(decider, may, _tokens(ask, decider.lengths), plain=plain)
+        found = None if decider is None else cheapest_sane(decider, may, tokens_of(ask, decider.lengths), plain=plain)
         if decider is None or found is None:
             choice = self._without_plan(snapshot, target, allowed, None, least=True)
             reason = f"a side request ({kind}): the smallest model answers, nothing being measured"
@@ -248,9 +247,9 @@ class Chooser:
             category_probability=None,
             probabilities=(),
             neighbours=(),
-            candidates=tuple(Candidate(columns[o], float(o == index), _known(g[o]), _known(q[o])) for o in order),
+            candidates=tuple(Candidate(columns[o], float(o == index), known(g[o]), known(q[o])) for o in order),
             reference=decider.reference,
-            reference_g=_known(g[columns.index(decider.reference)]),
+            reference_g=known(g[columns.index(decider.reference)]),
             reason=f"a side request ({kind}): {columns[index]} is the cheapest that is not hopeless",
             side=kind,
         )
@@ -299,73 +298,3 @@ def _may_cascade(ask: Ask, target: Target, place: Place) -> bool:
 def _may_aside(target: Target, option: Option) -> bool:
     """Whether an option may answer a side request: one generation has to do."""
     return target.allows(option) and not isinstance(option, Cascade)
-
-
-def _tokens(ask: Ask, lengths: Lengths) -> float:
-    """About how many tokens the whole conversation has, by the tokens a character took in the measured prompts.
-
-    The same line that says what a prompt's own text takes, so that a prompt without history has none.
-    """
-    characters = sum(len(message.content) for message in ask.messages)
-    return lengths.overhead_tokens + lengths.tokens_per_character * characters
-
-
-def _scores(assessment: Assessment, price_of_quality_g: float | None) -> FloatArray:
-    """(O,) what an option costs this prompt once its quality is paid for, ``g - lambda q``; lower is better.
-
-    Without a price (the floor does not bind, or the policy has none) grams decide alone.
-    """
-    cost = np.where(np.isnan(assessment.g), np.inf, assessment.g)
-    quality = np.where(np.isnan(assessment.q), 0.0, assessment.q)
-    return np.asarray(cost - (price_of_quality_g or 0.0) * quality, dtype=np.float64)
-
-
-def _plain(weights: FloatArray, columns: tuple[Option, ...]) -> FloatArray:
-    """(O,) every option's weight moved to the same model without a directive, where that is an option."""
-    moved = weights.copy()
-    for o, option in enumerate(columns):
-        plain = replace(option, directive=NO_DIRECTIVE)
-        if plain != option and plain in columns:
-            moved[columns.index(plain)] += moved[o]
-            moved[o] = 0.0
-    return moved
-
-
-def _restrict(weights: FloatArray, allowed: list[bool], scores: FloatArray) -> FloatArray | None:
-    """(O,) the weights among allowed options; where they have none, all of it to the one that scores best."""
-    mask = np.asarray(allowed, dtype=bool)
-    if not mask.any():
-        return None
-    kept = np.where(mask, weights, 0.0)
-    if kept.sum() > 0:
-        return np.asarray(kept / kept.sum(), dtype=np.float64)
-    only = np.zeros_like(weights)
-    only[int(np.argmin(np.where(mask, scores, np.inf)))] = 1.0
-    return only
-
-
-def _neighbours(snapshot: Snapshot, assessment: Assessment) -> list[Neighbour]:
-    found = []
-    for key, distance in zip(assessment.neighbour_ids, assessment.neighbour_distances, strict=True):
-        measured = snapshot.prompts.get(key)
-        if measured is not None:
-            found.append(Neighbour(key, measured.prompt, measured.category, float(distance)))
-    return found
-
-
-def _reason(
-    option: Option, category: str, assessment: Assessment, weight: float, target: Target, settled: Settled
-) -> str:
-    if assessment.unfamiliar and target.is_free and settled.said is None:
-        who = "the best that can do what it needs" if target.unable else "the reference"
-        return f"unlike anything measured, so {who} answers"
-    what = f"{category} ({assessment.p.max():.0%} sure)"
-    pinned = "" if target.is_free else ", among what was asked for"
-    plain = "; it fixes length or format, so no brevity" if assessment.no_brevity or target.is_plain_for_form else ""
-    if settled.said is not None:
-        return f"{what}: {option} answers, {settled.said}{plain}"
-    return f"{what}: {option} has {weight:.0%} of the plan's weight{pinned}{plain}"
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -126,11 +126,13 @@ def open_meters(catalogue: Catalogue, idle_w: Mapping[str, float] | None = None)
 
 def _machine(here: Sequence[Site]) -> Site:
     """What the sites of this machine say of it, as one."""
-    said = {
-        name: next((value for site in here if (value := getattr(site, name)) is not None), None)
-        for name in ("watts_per_core", "memory_watts_per_gb", "idle_w", "wall")
-    }
-    return replace(here[0], **said)
+    return replace(
+        here[0],
+        watts_per_core=next((site.watts_per_core for site in here if site.watts_per_core is not None), None),
+        memory_watts_per_gb=next((s.memory_watts_per_gb for s in here if s.memory_watts_per_gb is not None), None),
+        idle_w=next((site.idle_w for site in here if site.idle_w is not None), None),
+        wall=next((site.wall for site in here if site.wall is not None), None),
+    )
 
 
 def runs_here(site: Site) -> bool:

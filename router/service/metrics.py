@@ -28,6 +28,7 @@ class Metrics:
         self.saved_unknown = 0
         self.router_energy_j = 0.0
         self.attempts = 0
+        self.escalations = 0
         self.side: Counter[Labels] = Counter()
         self.side_energy_j = 0.0
         self.side_energy_unknown = 0
@@ -60,6 +61,7 @@ class Metrics:
                 self.saved_g += carbon.saved_g
             self.router_energy_j += carbon.router_energy_j or 0.0
             self.attempts += turn.attempts
+            self.escalations += turn.escalations
             if turn.side is not None:
                 self.side[(("kind", turn.side),)] += 1
                 self.side_energy_j += carbon.energy_j or 0.0

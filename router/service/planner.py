@@ -26,59 +26,20 @@ from router.learn.cascades import CascadedEstimator, with_cascades
 from router.learn.refit import Decider, decide, weighted
 from router.policy.registry import make_policy
 from router.service.ask import ABILITIES
-from router.service.conditions import Conditions, Sliding, have_moved, slide, terms_of
+from router.service.conditions import Conditions, have_moved, slide, terms_of
 from router.service.coverage import coverage_notes
 from router.service.engines import Engines
 from router.service.grid import Grid, read_grid
-from router.service.load import LoadWatch, SiteLoad
+from router.service.load import LoadWatch
 from router.service.memory import Load, Place, Resident, house
 from router.service.past import Past
 from router.service.reload import Reloader
+from router.service.snapshot import Snapshot
 from router.service.traffic import Traffic
 
 logger = logging.getLogger(__name__)
 
 _SAVE_EVERY_S = 60.0
-_NOTHING_YET = Conditions(Sliding(False, 1.0, None, None, None, "nothing is planned yet"))
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything one decision rests on.
-
-    Attributes:
-        catalogue: The federation.
-        decider: The fitted policy, or None where nothing can be decided from measurements.
-        reference: Who answers where the policy cannot tell; None if no engine has any model.
-        intensities: Per site; a site whose intensity is unknown is missing.
-        prompts: By id, those the decider was fitted on.
-        available: Options an engine can run now.
-        lacking: By ability (``tools``, ``vision``), those of them that do not have it, as far as engines say.
-        notes: What a reader has to know, in sentences.
-        solved_s: How long fitting and solving took.
-        planned_at: Unix seconds.
-        trouble: Why a change of models.yaml is not used, or None.
-        grid: Intensities with how their sources do, and forecasts.
-        conditions: Where the floor stands, the traffic's shares and rate it was solved for.
-        residents: Who stays in memory, where the models of a site do not all fit.
-        loads: For which load of each site the rows were read.
-    """
-
-    catalogue: Catalogue
-    decider: Decider | None = None
-    reference: Option | None = None
-    intensities: Mapping[str, Intensity] = field(default_factory=dict)
-    prompts: Mapping[str, Measurement] = field(default_factory=dict)
-    available: tuple[Option, ...] = ()
-    lacking: Mapping[str, frozenset[Option]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    solved_s: float = 0.0
-    planned_at: float = 0.0
-    trouble: str | None = None
-    grid: Grid = field(default_factory=Grid)
-    conditions: Conditions = _NOTHING_YET
-    residents: tuple[Resident, ...] = ()
-    loads: tuple[SiteLoad, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

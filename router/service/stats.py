@@ -28,6 +28,7 @@ class Totals:
         prompt_tokens: Tokens read.
         output_tokens: Tokens written.
         attempts: Generations started.
+        escalations: Cascades whose first answer did not stand.
         overhead_ms: Sum of the router's own time.
         first_at: Unix seconds of the first turn, or None.
         last_at: Unix seconds of the last one, or None.
@@ -42,6 +43,7 @@ class Totals:
     prompt_tokens: int = 0
     output_tokens: int = 0
     attempts: int = 0
+    escalations: int = 0
     overhead_ms: float = 0.0
     first_at: float | None = None
     last_at: float | None = None
@@ -86,6 +88,7 @@ class Totals:
         self.prompt_tokens += turn.prompt_tokens or 0
         self.output_tokens += turn.output_tokens or 0
         self.attempts += turn.attempts
+        self.escalations += turn.escalations
         self.overhead_ms += carbon.overhead_ms
         self.first_at = turn.started_at if self.first_at is None else self.first_at
         self.last_at = turn.started_at

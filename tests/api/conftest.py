@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from router.api.app import create_app
-from router.service.wiring import Service
+from router.service.assembly import Service
 from tests.api.server import serve
 from tests.api.stage import StageBackend
 from tests.service import federation

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from router.api.app import Access, create_app
-from router.service.wiring import Service
+from router.service.assembly import Service
 from tests.service import federation
 
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}

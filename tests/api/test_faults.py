@@ -19,8 +19,8 @@ import pytest
 from router.api.app import create_app
 from router.backends.openai_http import OpenAIBackend
 from router.backends.scripted import Fault, Pace, ScriptedBackend
+from router.service.assembly import Service
 from router.service.limits import Limits
-from router.service.wiring import Service
 from tests.api.fault_proxy import FaultProxy, Mode
 from tests.api.in_process import CHAT, asked
 from tests.api.server import serve, wait_until

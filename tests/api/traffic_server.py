@@ -21,9 +21,9 @@ from router.embed.hashed import HashedEmbedder
 from router.journal.sqlite import SqliteJournal
 from router.meters.replay import ReplayCounter
 from router.meters.window import SharedMeter
+from router.service.assembly import Parts, Service, assemble
 from router.service.engines import Engine
 from router.service.limits import Limits
-from router.service.wiring import Parts, Service, assemble
 from router.store.memory import MemoryStore
 from tests.api.server import serve
 from tests.service import federation

@@ -17,9 +17,10 @@ from router.carbon.fixed import FixedIntensity
 from router.embed.hashed import HashedEmbedder
 from router.journal.memory import MemoryJournal
 from router.meters.none import NoMeter
+from router.service.assembly import Parts, assemble
 from router.service.engines import Engine
-from router.service.planner import Snapshot
-from router.service.wiring import Parts, assemble, read_federation
+from router.service.snapshot import Snapshot
+from router.service.wiring import read_federation
 from router.store.importing import import_file
 from router.store.memory import MemoryStore
 

@@ -11,7 +11,8 @@ from router.domain.cascade import Cascade, CascadeMode, Signals
 from router.domain.catalogue import Floor, Option
 from router.domain.estimates import Known, Limits, Terms
 from router.estimate.estimator import fit_estimator
-from router.learn.cascades import CascadedEstimator, terms_for, with_cascades
+from router.learn.cascade_terms import terms_for
+from router.learn.cascades import CascadedEstimator, with_cascades
 from router.learn.refit import Decider, fit_decider
 
 OPTIONS = (Option("small", "L1"), Option("middle"), Option("large"))

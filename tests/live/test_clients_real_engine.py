@@ -20,8 +20,8 @@ from router.config.settings import load_settings
 from router.embed.hashed import HashedEmbedder
 from router.journal.memory import MemoryJournal
 from router.meters.none import NoMeter
+from router.service.assembly import Parts, assemble
 from router.service.engines import Engine
-from router.service.wiring import Parts, assemble
 from router.store.memory import MemoryStore
 from tests.api.server import serve, wait_until
 from tests.backends.smollm2 import SMOLLM2

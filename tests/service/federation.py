@@ -13,11 +13,11 @@ from router.embed.hashed import HashedEmbedder
 from router.journal.memory import MemoryJournal
 from router.meters.replay import ReplayCounter
 from router.meters.window import SharedMeter
+from router.service.assembly import Parts, Service, assemble
 from router.service.engines import Engine
 from router.service.limits import Limits
 from router.service.reload import Reloader
 from router.service.steps import Observe
-from router.service.wiring import Parts, Service, assemble
 from router.store.memory import MemoryStore
 
 TEXTS = {

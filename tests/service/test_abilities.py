@@ -12,7 +12,7 @@ from router.backends.scripted import ScriptedBackend
 from router.domain.chat import Message
 from router.domain.ports import ServedModel
 from router.service.ask import Ask
-from router.service.wiring import Service
+from router.service.assembly import Service
 from tests.service import federation
 
 QUESTION = "Which river flows through the capital of country number 3 near city 10"

@@ -19,11 +19,12 @@ from router.domain.errors import BackendUnavailableError, DeadlineError
 from router.domain.record import Measurement, Outcome, Turn
 from router.meters.none import NoMeter
 from router.service.ask import Ask
+from router.service.assembly import Service
 from router.service.breaker import Breakers
 from router.service.chooser import Choice
 from router.service.limits import Limits
-from router.service.turn import Done, Event, Started, TurnRunner
-from router.service.wiring import Service
+from router.service.progress import Done, Event, Started
+from router.service.turn import TurnRunner
 from tests.service import federation
 
 QUESTION = "Which river flows through the capital of country number 3 near city 10"

@@ -13,9 +13,9 @@ from router.domain.chat import Message
 from router.domain.errors import BackendUnavailableError
 from router.domain.record import Measurement, Turn
 from router.service.ask import Ask
+from router.service.assembly import Service
+from router.service.progress import Done, Started
 from router.service.stats import totals
-from router.service.turn import Done, Started
-from router.service.wiring import Service
 from tests.service import federation
 from tests.service.test_context import talk
 from tests.service.test_side import SHAPES

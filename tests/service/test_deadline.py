@@ -17,9 +17,9 @@ from router.domain.errors import EmbedError
 from router.domain.estimates import FloatArray
 from router.embed.hashed import HashedEmbedder
 from router.service.ask import Ask
+from router.service.assembly import Service
 from router.service.limits import Limits
-from router.service.turn import Done
-from router.service.wiring import Service
+from router.service.progress import Done
 from tests.service import federation
 
 PROMPT = "marker-of-the-prompt: Which river flows through the capital"

@@ -18,9 +18,9 @@ from router.domain.chat import Delta, Message
 from router.domain.errors import BackendUnavailableError, DeadlineError, OverloadedError, RouterError
 from router.domain.record import Turn
 from router.service.ask import Ask
+from router.service.assembly import Service
 from router.service.limits import Limits
-from router.service.turn import Done, Event, Started
-from router.service.wiring import Service
+from router.service.progress import Done, Event, Started
 from tests.service import federation
 
 

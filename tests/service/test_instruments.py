@@ -147,6 +147,7 @@ def test_a_wall_meter_counts_and_the_cores_are_its_breakdown() -> None:
     assert reading.method == "measured"
     assert reading.energy_j is not None
     assert reading.idle_j is not None
+    assert reading.device_s is not None
     assert reading.energy_j == pytest.approx(30.0 * reading.device_s, rel=0.3)
     assert reading.idle_j == pytest.approx(20.0 * reading.device_s, rel=0.01)
     assert set(counter.counter.breakdown().parts_j) == {"cpu", "unaccounted"}

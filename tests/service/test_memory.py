@@ -13,9 +13,9 @@ from router.api.explain import plan_json
 from router.domain.catalogue import Catalogue
 from router.domain.chat import Message
 from router.service.ask import Ask
+from router.service.assembly import Service
 from router.service.memory import J_PER_BYTE, Load, measured_loads
 from router.service.planner import Memory, Planner
-from router.service.wiring import Service
 from tests.service import federation
 
 

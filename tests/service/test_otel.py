@@ -17,10 +17,10 @@ from router.backends.scripted import Fault, ScriptedBackend
 from router.domain.chat import Message
 from router.domain.errors import BackendError, ConfigError
 from router.service.ask import Ask
+from router.service.assembly import Service
 from router.service.limits import Limits
 from router.service.otel import Tracing, build_tracing, is_asked_for
-from router.service.turn import Done, Event
-from router.service.wiring import Service
+from router.service.progress import Done, Event
 from tests.service import federation
 
 PROMPT = "Which river flows through the capital marker-of-the-prompt"

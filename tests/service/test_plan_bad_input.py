@@ -10,8 +10,8 @@ from router.domain.catalogue import Floor
 from router.domain.chat import Message
 from router.domain.record import Measurement, Outcome
 from router.service.ask import Ask
+from router.service.assembly import Service
 from router.service.planner import Planner
-from router.service.wiring import Service
 from tests.service import federation
 
 

@@ -15,11 +15,11 @@ from router.domain.chat import Message
 from router.domain.reading import Intensity
 from router.domain.record import Outcome
 from router.service.ask import Ask
+from router.service.assembly import Service
 from router.service.chooser import Chooser
 from router.service.past import FEWEST_HOURS, Past
 from router.service.planner import Memory, Planner
 from router.service.traffic import Traffic
-from router.service.wiring import Service
 from tests.service import federation
 
 HOUR = 3600.0

@@ -19,10 +19,10 @@ from router.domain.chat import Message
 from router.domain.errors import ConfigError
 from router.meters.none import NoMeter
 from router.service.ask import Ask
+from router.service.assembly import Service
 from router.service.engines import Engine
+from router.service.progress import Done
 from router.service.reload import Reloader
-from router.service.turn import Done
-from router.service.wiring import Service
 from tests.service import federation
 
 BEGIN = """

@@ -13,8 +13,8 @@ from router.domain.chat import Delta, Message
 from router.domain.errors import BackendUnavailableError, RequestError
 from router.domain.record import Turn
 from router.service.ask import Ask
-from router.service.turn import Done, Event, Started
-from router.service.wiring import Service
+from router.service.assembly import Service
+from router.service.progress import Done, Event, Started
 from tests.service import federation
 
 MATH = "Add the numbers 4 and 13 and say how much the sum is"

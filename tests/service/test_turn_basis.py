@@ -8,8 +8,8 @@ from router.backends.scripted import Fault
 from router.domain.chat import Message
 from router.domain.record import Turn
 from router.service.ask import Ask
-from router.service.turn import Done
-from router.service.wiring import Service
+from router.service.assembly import Service
+from router.service.progress import Done
 from tests.service.federation import build
 
 PROMPT = "Write a Python function called work3 that returns item 4 of a list"

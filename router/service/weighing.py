@@ -1,0 +1,89 @@
+"""An assessment's weights made to fit a request, and what is said of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from router.domain.catalogue import NO_DIRECTIVE, Option
+from router.domain.decision import Neighbour
+from router.domain.estimates import FloatArray
+from router.estimate.lengths import Lengths
+from router.learn.refit import Assessment
+from router.service.ask import Ask, Target
+from router.service.following import Settled
+from router.service.snapshot import Snapshot
+
+
+def tokens_of(ask: Ask, lengths: Lengths) -> float:
+    """About how many tokens the whole conversation has, by the tokens a character took in the measured prompts.
+
+    The same line that says what a prompt's own text takes, so that a prompt without history has none.
+    """
+    characters = sum(len(message.content) for message in ask.messages)
+    return lengths.overhead_tokens + lengths.tokens_per_character * characters
+
+
+def scores_of(assessment: Assessment, price_of_quality_g: float | None) -> FloatArray:
+    """(O,) what an option costs this prompt once its quality is paid for, ``g - lambda q``; lower is better.
+
+    Without a price (the floor does not bind, or the policy has none) grams decide alone.
+    """
+    cost = np.where(np.isnan(assessment.g), np.inf, assessment.g)
+    quality = np.where(np.isnan(assessment.q), 0.0, assessment.q)
+    return np.asarray(cost - (price_of_quality_g or 0.0) * quality, dtype=np.float64)
+
+
+def made_plain(weights: FloatArray, columns: tuple[Option, ...]) -> FloatArray:
+    """(O,) every option's weight moved to the same model without a directive, where that is an option."""
+    moved = weights.copy()
+    for o, option in enumerate(columns):
+        plain = replace(option, directive=NO_DIRECTIVE)
+        if plain != option and plain in columns:
+            moved[columns.index(plain)] += moved[o]
+            moved[o] = 0.0
+    return moved
+
+
+def restricted(weights: FloatArray, allowed: list[bool], scores: FloatArray) -> FloatArray | None:
+    """(O,) the weights among allowed options; where they have none, all of it to the one that scores best."""
+    mask = np.asarray(allowed, dtype=bool)
+    if not mask.any():
+        return None
+    kept = np.where(mask, weights, 0.0)
+    if kept.sum() > 0:
+        return np.asarray(kept / kept.sum(), dtype=np.float64)
+    only = np.zeros_like(weights)
+    only[int(np.argmin(np.where(mask, scores, np.inf)))] = 1.0
+    return only
+
+
+def neighbours_of(snapshot: Snapshot, assessment: Assessment) -> list[Neighbour]:
+    """The measured prompts nearest to this one, those the plan was not made from left out."""
+    found = []
+    for key, distance in zip(assessment.neighbour_ids, assessment.neighbour_distances, strict=True):
+        measured = snapshot.prompts.get(key)
+        if measured is not None:
+            found.append(Neighbour(key, measured.prompt, measured.category, float(distance)))
+    return found
+
+
+def reason_for(
+    option: Option, category: str, assessment: Assessment, weight: float, target: Target, settled: Settled
+) -> str:
+    """Why this option, in a sentence; ``weight`` is its share in the plan."""
+    if assessment.unfamiliar and target.is_free and settled.said is None:
+        who = "the best that can do what it needs" if target.unable else "the reference"
+        return f"unlike anything measured, so {who} answers"
+    what = f"{category} ({assessment.p.max():.0%} sure)"
+    pinned = "" if target.is_free else ", among what was asked for"
+    plain = "; it fixes length or format, so no brevity" if assessment.no_brevity or target.is_plain_for_form else ""
+    if settled.said is not None:
+        return f"{what}: {option} answers, {settled.said}{plain}"
+    return f"{what}: {option} has {weight:.0%} of the plan's weight{pinned}{plain}"
+
+
+def known(value: float) -> float | None:
+    """NaN as what is unknown elsewhere: None."""
+    return None if np.isnan(value) else float(value)

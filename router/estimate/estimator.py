@@ -21,7 +21,7 @@ from router.estimate.features import Features
 from router.estimate.known import take
 from router.estimate.neighbours import Neighbourhood
 from router.estimate.probe import CategoryProbe, fit_on, fold_of
-from router.estimate.prompt import WEIGHTS, Expectation, PromptModel
+from router.estimate.prompt import Expectation, Looking, Looks, PromptModel
 from router.estimate.table import estimate, redrawn
 from router.estimate.wording import no_brevity
 
@@ -37,6 +37,7 @@ class Estimator:
     Attributes:
         known: What it was fitted on.
         probe: Names the category of a prompt.
+        looking: How prompts are looked at for them.
         model: Corrections per prompt.
         neighbourhood: The measured prompts in embedding space.
         estimates: The table, with its ``rows``.
@@ -45,6 +46,7 @@ class Estimator:
 
     known: Known
     probe: CategoryProbe
+    looking: Looking
     model: PromptModel
     neighbourhood: Neighbourhood
     estimates: Estimates
@@ -60,7 +62,7 @@ class Estimator:
         blocks = self.probe.features.transform(texts, vectors)
         p = self.probe.read(blocks)
         index, distance = self.neighbourhood.nearest(vectors, NEIGHBOURS)
-        expected = self.model.predict(blocks.weighted(*WEIGHTS), p)
+        expected = self.model.predict(self.looking.at(blocks), p)
         return PromptView(
             p=p,
             neighbour_index=index,
@@ -97,9 +99,10 @@ def fit_estimator(
     blocks = features.transform(known.texts, known.embeddings)
     probe, p = fit_on(features, blocks, known, FOLDS, seed)
     table = estimate(known, p, probe.categories, known.options[table.reference], traffic)
-    x = blocks.weighted(*WEIGHTS)  # (n, d)
-    model = PromptModel(table).fit(known, x, p)
-    expected = _out_of_fold(known, x, p, table, seed)
+    looking = Looking.fit(blocks, seed)
+    looks = looking.at(blocks)
+    model = PromptModel(table).fit(known, looks, p)
+    expected = _out_of_fold(known, looks, p, table, seed)
     neighbourhood = Neighbourhood.fit(known.embeddings)
     n = len(known.texts)
     rows = PromptView(
@@ -113,11 +116,16 @@ def fit_estimator(
         duration_s=expected.duration_s,
     )
     return Estimator(
-        known, probe, model, neighbourhood, replace(table, rows=rows, draws=redrawn(p, known.quality, DRAWS, seed))
+        known,
+        probe,
+        looking,
+        model,
+        neighbourhood,
+        replace(table, rows=rows, draws=redrawn(p, known.quality, DRAWS, seed)),
     )
 
 
-def _out_of_fold(known: Known, x: FloatArray, p: FloatArray, table: Estimates, seed: int) -> Expectation:
+def _out_of_fold(known: Known, looks: Looks, p: FloatArray, table: Estimates, seed: int) -> Expectation:
     """What fits on the other folds say of each known prompt; cells they know nothing of take the whole fit's."""
     fold = fold_of(known.texts, FOLDS, seed + 1)
     shape = known.quality.shape
@@ -132,9 +140,9 @@ def _out_of_fold(known: Known, x: FloatArray, p: FloatArray, table: Estimates, s
         rows = inside if told.any() else np.arange(len(fold))
         part = take(known, rows)
         cells = estimate(part, p[rows], table.categories, reference, table.w)
-        said = PromptModel(cells).fit(part, x[rows], p[rows]).predict(x[held], p[held])
+        said = PromptModel(cells).fit(part, looks.take(rows), p[rows]).predict(looks.take(held), p[held])
         found.q[held], found.energy_j[held], found.duration_s[held] = said.q, said.energy_j, said.duration_s
-    whole = PromptModel(table).predict(x, p)  # no corrections: the table's means
+    whole = PromptModel(table).predict(looks, p)  # no corrections: the table's means
     return Expectation(
         np.where(np.isfinite(found.q), found.q, whole.q),
         np.where(np.isfinite(found.energy_j), found.energy_j, whole.energy_j),

@@ -3,14 +3,17 @@
 Two ridge regressions, each with penalties chosen by leaving one out, so that a correction that does not predict
 is exactly zero (:mod:`router.estimate.ridge`):
 
-*effort*   mean over o of log(y_io) - log(sum_c p_ic y[c,o])   for joules and seconds, from the prompt's features:
-           what makes one option's answer long makes the others' long, so there is one figure for all of them, and
-           it is foretold better than each option's own
+*effort*   mean over o of l_io,  l_io = log(y_io) - log(sum_c p_ic y[c,o])    for joules and seconds: what makes one
+           option's answer long makes the others' long, so there is one figure for all of them; and beside it what
+           each model has beyond it, the mean of l_io over its own options less that of all. Directives of a model
+           get none of their own: where brevity saves most it also cuts most (docs/policies.md)
 *contrast* (q_io - q_ir) - sum_c p_ic (q[c,o] - q[c,r])       for quality against the reference r, along the
            principal directions of all contrasts, from the features, the effort just predicted and the
            predicted difficulty (how often options fail): a choice that follows predicted joules must know
            whether quality goes with them
 
+Effort and difficulty are learned on radial features (:mod:`router.estimate.radial`), contrasts, of which there is far
+less to learn, on the features themselves.
 How hard a prompt is for the reference itself is predicted too, for people to read; it moves all options alike.
 Exponentials of fitted logarithms are rescaled so that every category and option keeps its mean, with
 ``STEADY`` prompts' worth of the option's pooled factor where a cell is small.
@@ -18,18 +21,62 @@ Exponentials of fitted logarithms are rescaled so that every category and option
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from router.domain.estimates import Estimates, FloatArray, Known
+from router.domain.catalogue import Option
+from router.domain.estimates import Estimates, FloatArray, IntArray, Known
+from router.estimate.features import Blocks
+from router.estimate.radial import RadialMap
 from router.estimate.ridge import LeaveOneOutRidge
 
-EFFORT_PENALTIES = tuple(float(a) for a in np.geomspace(0.3, 1e3, 11))
+EFFORT_PENALTIES = tuple(float(a) for a in np.geomspace(0.01, 1e4, 19))
 CONTRAST_PENALTIES = tuple(float(a) for a in np.geomspace(30.0, 1e5, 11))
 STEADY = 50.0
 WEIGHTS = (1.0, 2.0, 0.1)
 """Say of embedding, words and shape under one penalty; see docs/policies.md for what others give."""
+
+RADIAL_WEIGHTS = (1.0, 2.0, 0.3)
+"""Likewise where distances are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What prompts look like to the regressions.
+
+    Attributes:
+        plain: (n, d) features.
+        radial: (n, r) radial features.
+    """
+
+    plain: FloatArray
+    radial: FloatArray
+
+    def take(self, rows: IntArray) -> Looks:
+        """Some of the prompts."""
+        return Looks(self.plain[rows], self.radial[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How prompts are looked at; fitted without looking at any outcome.
+
+    Attributes:
+        radial: Of the known prompts.
+    """
+
+    radial: RadialMap
+
+    @classmethod
+    def fit(cls, blocks: Blocks, seed: int = 0) -> Looking:
+        """Learn from the known prompts."""
+        return cls(RadialMap.fit(blocks.weighted(*RADIAL_WEIGHTS), seed))
+
+    def at(self, blocks: Blocks) -> Looks:
+        """What these prompts look like."""
+        return Looks(blocks.weighted(*WEIGHTS), self.radial.transform(blocks.weighted(*RADIAL_WEIGHTS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +104,33 @@ class PromptModel:
 
     table: Estimates
     _effort: LeaveOneOutRidge | None = None
+    _models: FloatArray | None = None
     _contrast: LeaveOneOutRidge | None = None
     _directions: FloatArray | None = None
     _extra_scale: FloatArray | None = None
     _factor_energy: FloatArray | None = None
     _factor_duration: FloatArray | None = None
 
-    def fit(self, known: Known, features: FloatArray, p: FloatArray) -> PromptModel:
-        """Learn from known prompts, their features (n, d) and soft categories p (n, C)."""
+    def fit(self, known: Known, looks: Looks, p: FloatArray) -> PromptModel:
+        """Learn from n known prompts, what they look like, and their soft categories p (n, C)."""
         n, columns, r = len(known.texts), len(known.options), self.table.reference
         if n < 2 * columns + 10:
             return self  # too few prompts to learn more than means
         base_energy, base_duration = mix(p, self.table.energy_j), mix(p, self.table.duration_s)
         residual = known.quality - mix(p, self.table.q)  # (n, O)
         difficulty = _row_mean(residual)  # (n, 1)
-        targets = np.hstack(
-            [
-                _row_mean(_log_residual(known.energy_j, base_energy)),
-                _row_mean(_log_residual(known.duration_s, base_duration)),
-                difficulty,
-            ]
-        )
-        self._effort = LeaveOneOutRidge(EFFORT_PENALTIES + CONTRAST_PENALTIES[-4:]).fit(features, targets)
+        log_energy = _log_residual(known.energy_j, base_energy)  # (n, O)
+        log_duration = _log_residual(known.duration_s, base_duration)
+        common = [_row_mean(log_energy), _row_mean(log_duration)]
+        self._models = _membership(known.options)  # (O, M)
+        mean_of = self._models / self._models.sum(axis=0)
+        own = [log_energy @ mean_of - common[0], log_duration @ mean_of - common[1]]  # (n, M)
+        self._effort = LeaveOneOutRidge(EFFORT_PENALTIES).fit(looks.radial, np.hstack([*common, difficulty, *own]))
         left_out = self._effort.left_out_
         assert left_out is not None
-        self._factor_energy = _factor(p, known.energy_j, base_energy * np.exp(left_out[:, [0]]))
-        self._factor_duration = _factor(p, known.duration_s, base_duration * np.exp(left_out[:, [1]]))
+        log_energy, log_duration = self._logs(left_out)
+        self._factor_energy = _factor(p, known.energy_j, base_energy * np.exp(log_energy))
+        self._factor_duration = _factor(p, known.duration_s, base_duration * np.exp(log_duration))
         contrast = np.nan_to_num(residual - residual[:, [r]])  # (n, O)
         _, _, self._directions = np.linalg.svd(contrast - contrast.mean(axis=0), full_matrices=False)  # (k, O)
         extra = self._extra(left_out)
@@ -91,12 +139,12 @@ class PromptModel:
         # A contrast's mean is the table's business, so the directions are fitted around zero.
         outputs = np.hstack([contrast @ self._directions.T, level])
         self._contrast = LeaveOneOutRidge(CONTRAST_PENALTIES).fit(
-            np.hstack([features, extra * self._extra_scale]), outputs - outputs.mean(axis=0)
+            np.hstack([looks.plain, extra * self._extra_scale]), outputs - outputs.mean(axis=0)
         )
         return self
 
-    def predict(self, features: FloatArray, p: FloatArray) -> Expectation:
-        """What to expect of prompts with these features (m, d) and soft categories p (m, C)."""
+    def predict(self, looks: Looks, p: FloatArray) -> Expectation:
+        """What to expect of m prompts that look like this and have soft categories p (m, C)."""
         q = mix(p, self.table.q)
         energy, duration = mix(p, self.table.energy_j), mix(p, self.table.duration_s)
         if self._effort is None or self._contrast is None:
@@ -105,13 +153,21 @@ class PromptModel:
         assert self._factor_energy is not None
         assert self._factor_duration is not None
         assert self._extra_scale is not None
-        foretold = self._effort.predict(features)  # (m, 3)
-        energy = energy * np.exp(foretold[:, [0]]) * (p @ self._factor_energy)
-        duration = duration * np.exp(foretold[:, [1]]) * (p @ self._factor_duration)
-        outputs = self._contrast.predict(np.hstack([features, self._extra(foretold) * self._extra_scale]))
+        foretold = self._effort.predict(looks.radial)  # (m, 3 + 2 M)
+        log_energy, log_duration = self._logs(foretold)
+        energy = energy * np.exp(log_energy) * (p @ self._factor_energy)
+        duration = duration * np.exp(log_duration) * (p @ self._factor_duration)
+        outputs = self._contrast.predict(np.hstack([looks.plain, self._extra(foretold) * self._extra_scale]))
         # Everybody shares the reference's level, so differences are the contrasts alone.
         q = q + outputs[:, :-1] @ self._directions + outputs[:, [-1]]
         return Expectation(np.clip(q, 0.0, 1.0), energy, duration)
+
+    def _logs(self, effort: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(n, O) log joules and log seconds beyond the categories' means: the common effort and the model's own."""
+        assert self._models is not None
+        count = self._models.shape[1]
+        own_energy, own_duration = effort[:, 3 : 3 + count], effort[:, 3 + count :]
+        return effort[:, [0]] + own_energy @ self._models.T, effort[:, [1]] + own_duration @ self._models.T
 
     def _extra(self, effort: FloatArray) -> FloatArray:
         """(n, 2) predicted effort in joules and predicted difficulty."""
@@ -124,6 +180,12 @@ def mix(p: FloatArray, cells: FloatArray) -> FloatArray:
     mass = p @ given
     total = p @ np.where(given, cells, 0.0)
     return np.asarray(np.where(mass > 0.5, total / np.where(mass > 0, mass, 1.0), np.nan))
+
+
+def _membership(options: Sequence[Option]) -> FloatArray:
+    """(O, M) 1 where an option is of a model as it runs: at a site, in a setting, with any directive."""
+    kinds = [(option.model, option.site, option.setting) for option in options]
+    return np.array([[float(kind == other) for other in dict.fromkeys(kinds)] for kind in kinds])
 
 
 def _log_residual(y: FloatArray, base: FloatArray) -> FloatArray:

@@ -98,7 +98,9 @@ def with_cascades(
     known, plain = estimator.known, estimator.estimates
 
     def unchanged(*notes: str) -> CascadedEstimator:
-        return CascadedEstimator(known, estimator.probe, estimator.model, estimator.neighbourhood, plain, notes=notes)
+        return CascadedEstimator(
+            known, estimator.probe, estimator.looking, estimator.model, estimator.neighbourhood, plain, notes=notes
+        )
 
     if mode == "off":
         return unchanged()
@@ -135,7 +137,15 @@ def with_cascades(
         draws=None if plain.draws is None else _drawn(plain.draws, rows.p, wide.quality, seed),
     )
     return CascadedEstimator(
-        wide, estimator.probe, estimator.model, estimator.neighbourhood, table, fits=chosen, judged=judged, notes=notes
+        wide,
+        estimator.probe,
+        estimator.looking,
+        estimator.model,
+        estimator.neighbourhood,
+        table,
+        fits=chosen,
+        judged=judged,
+        notes=notes,
     )
 
 

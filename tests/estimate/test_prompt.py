@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from router.domain.catalogue import Option
 from router.domain.estimates import Known
 from router.estimate.estimator import fit_estimator
 from router.estimate.prompt import mix
@@ -75,3 +76,34 @@ def test_a_mean_over_categories_skips_what_is_unknown() -> None:
     found = mix(np.array([[0.5, 0.5], [0.8, 0.2]]), cells)
     assert found[0, 0] == 2.0
     assert np.isnan(found[1, 1])  # most of it is unknown there
+
+
+def test_what_makes_one_model_long_is_foretold_for_it_alone() -> None:
+    known, long = with_lengths(600, seed=8)
+    fresh, fresh_long = with_lengths(300, seed=9)
+    options = (Option("a"), Option("a", "L1"), *(Option(f"m{o}") for o in range(2, len(known.options))))
+
+    def uneven(world: Known, is_long: np.ndarray) -> Known:
+        """Long prompts are long for model ``a`` only."""
+        plain = world.energy_j / np.where(is_long, 1.8, 0.2)[:, None]
+        factor = np.where(np.array([option.model == "a" for option in options]), 3.0, 1.0)
+        return replace(world, options=options, energy_j=np.where(is_long[:, None], plain * factor, plain))
+
+    view = fit_estimator(uneven(known, long)).view(fresh.texts, fresh.embeddings)
+    assert view.energy_j is not None
+    ratio = view.energy_j[fresh_long].mean(axis=0) / view.energy_j[~fresh_long].mean(axis=0)
+    assert (ratio[:2] > 2.5).all()
+    assert (ratio[2:] < 1.3).all()
+
+
+def test_directives_of_a_model_share_one_effort() -> None:
+    known, long = with_lengths(600, seed=10)
+    options = (Option("a"), Option("a", "L1"), *(Option(f"m{o}") for o in range(2, len(known.options))))
+    # brevity saves most on long prompts
+    energy_j = np.where((np.arange(len(options)) == 1) & long[:, None], known.energy_j / 3.0, known.energy_j)
+    estimator = fit_estimator(replace(known, options=options, energy_j=energy_j))
+    view = estimator.view(known.texts, known.embeddings)
+    assert view.energy_j is not None
+    ratio = view.energy_j[:, 1] / view.energy_j[:, 0]
+    by_category = [ratio[[c == name for c in known.categories]] for name in set(known.categories) if name]
+    assert max(float(np.std(part)) / float(np.mean(part)) for part in by_category) < 0.05

@@ -141,6 +141,23 @@ def runs_here(site: Site) -> bool:
     return host is None or host == "localhost" or host == "::1" or host.startswith("127.")
 
 
+def build_sources(catalogue: Catalogue) -> dict[str, IntensitySource]:
+    """The intensity source of every site; sites of one zone share the one that is asked.
+
+    Raises:
+        ConfigError: If a trace cannot be read or lacks the zone.
+    """
+    asked: dict[tuple[str | None, float | None], IntensitySource] = {}
+    found: dict[str, IntensitySource] = {}
+    for name, site in catalogue.sites.items():
+        if site.intensity_g_per_kwh is not None or site.intensity_trace is not None:
+            found[name] = build_source(site)
+        else:
+            question = site.zone, site.intensity_fallback_g_per_kwh
+            found[name] = asked[question] = asked.get(question) or build_source(site)
+    return found
+
+
 def build_source(site: Site) -> IntensitySource:
     """The intensity source of a site: its fixed figure or its trace, else one that is asked, and cached.
 

@@ -25,7 +25,7 @@ from router.policy.registry import POLICY_NAMES
 from router.service.assembly import Parts, Service, assemble
 from router.service.benchmarks import measured_idle_w
 from router.service.engines import Engine
-from router.service.instruments import build_meters, build_source, open_meters, runs_here
+from router.service.instruments import build_meters, build_source, build_sources, open_meters, runs_here
 from router.service.limits import Limits
 from router.service.memory import measured_loads
 from router.service.otel import Tracing
@@ -81,7 +81,7 @@ def build(
             embedder=opened.embedder,
             engines={name: Engine(site, backends[name], meters[name]) for name, site in catalogue.sites.items()},
             journal=SqliteJournal(settings.journal_file),
-            sources={name: build_source(site) for name, site in catalogue.sites.items()},
+            sources=build_sources(catalogue),
             limits=Limits(queue=settings.queue, deadline_s=settings.deadline_s),
             reloader=build_reloader(settings, meters, provisioner),
             observers=(TurnLog(prompts=settings.log_prompts), *([tracing] if tracing else [])),

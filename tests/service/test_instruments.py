@@ -22,7 +22,15 @@ from router.meters.wall import WallCounter
 from router.meters.window import SharedMeter
 from router.service import instruments
 from router.service.benchmarks import measured_idle_w
-from router.service.instruments import TOKEN, build_meters, build_source, local_meter, open_meters, runs_here
+from router.service.instruments import (
+    TOKEN,
+    build_meters,
+    build_source,
+    build_sources,
+    local_meter,
+    open_meters,
+    runs_here,
+)
 from tests.service import federation
 
 
@@ -215,3 +223,21 @@ def test_idle_watts_of_runs_go_by_the_meter_and_the_latest_wins(tmp_path: Path) 
     good.write_text(json.dumps(entries), "utf-8")
     broken.write_text("{", "utf-8")
     assert measured_idle_w([good, broken, tmp_path / "none"]) == {"plug": 20.0, "gpu": 5.0}
+
+
+def test_sites_that_would_ask_the_same_share_what_it_said() -> None:
+    def on(name: str, **said: object) -> Site:
+        return replace(Site(name), **{"zone": "DE", **said})  # type: ignore[arg-type]
+
+    sites = (
+        on("a"),
+        on("b"),
+        on("c", intensity_fallback_g_per_kwh=100.0),
+        on("d", intensity_g_per_kwh=385.0),
+        on("e", zone="FR"),
+    )
+    found = build_sources(replace(federation.catalogue(), sites={site.name: site for site in sites}))
+    assert found["a"] is found["b"]
+    assert found["a"] is not found["c"]
+    assert found["a"] is not found["e"]
+    assert isinstance(found["d"], FixedIntensity)

@@ -242,7 +242,24 @@ class Joint:
             reachable_quality=None if mixture.feasible else target.quality + mixture.quality_gap,
             embodied="included" if self._with_embodied else "excluded",
             notes=tuple(notes),
+            duals=self._category_duals(mass / mass.sum(), min(prices)) if mixture.feasible else {},
         )
+
+    def _category_duals(self, w: FloatArray, price: float) -> dict[str, float]:
+        """What the floors of categories cost: ``w_c`` times the price beyond the one all categories pay.
+
+        A category that only the reference keeps is left out: no price is known to be high enough.
+        """
+        assert self._terms is not None
+        assert self._ladder is not None
+        assert self._lowest is not None
+        if self._terms.slack is None:
+            return {}
+        return {
+            f"category:{c}": float(w[c] * max(self._ladder.prices[rung] - price, 0.0))
+            for c, rung in enumerate(self._lowest.above)
+            if rung < self._ladder.top
+        }
 
     def _respect_limits(self, known: Known) -> None:
         """Where the priced plan breaks a limit, the program with that limit as a row takes over."""

@@ -110,6 +110,19 @@ def test_no_category_is_sold_for_another() -> None:
     assert worst[1] > 0.70 - 0.06  # the sample's own error
 
 
+def test_floors_of_categories_have_their_prices() -> None:
+    free = Joint().fit(KNOWN, TABLE, terms(0.75, 3)).plan
+    kept = Joint().fit(KNOWN, TABLE, terms(0.75, 3, slack=0.05)).plan
+    loose = Joint().fit(KNOWN, TABLE, terms(0.75, 3, slack=0.9)).plan
+    assert free is not None
+    assert kept is not None
+    assert loose is not None
+    assert free.duals == {}
+    assert max(kept.duals.values()) > 0.0, "a floor that changes the plan costs something"
+    assert set(loose.duals) == {f"category:{c}" for c in range(len(loose.categories))}
+    assert set(loose.duals.values()) == {0.0}, "a floor nobody touches costs nothing"
+
+
 def test_an_unfamiliar_prompt_takes_the_reference() -> None:
     joint = Joint().fit(KNOWN, TABLE, terms(0.8, 3))
     assert joint.weights(view_of(2))[0, 0] < 0.5

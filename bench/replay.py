@@ -15,25 +15,23 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from bench.intervals import interval_of_mean, interval_of_ratio, share_under
+from bench.replay_arguments import ORACLE, cascades_of, floor_of, levels_of, policies_of
 from bench.replay_cascades import entries
-from bench.replay_curves import FLOORS, Curves, Reading, mean_curve, read
+from bench.replay_curves import FLOORS, Curves, mean_curve, read
 from bench.replay_data import Corpus, Fold, Setting
 from bench.replay_scores import HeldOut, PerPrompt, Score, oracle, outcome, score
-from router.domain.cascade import CASCADE_MODES, CascadeMode
+from bench.replay_tables import print_curves, print_scores
 from router.domain.catalogue import Floor
 from router.domain.errors import ConfigError, RouterError
 from router.domain.ports import Embedder
-from router.policy.registry import POLICY_NAMES, make_policy
+from router.policy.registry import make_policy
 
-ORACLE = "oracle"
 DEFAULT_POLICIES = (
     "joint", "category-lp", "sprout", "nearest", "random-mix", "best-single", "cheapest", "cheapest-meeting-floor",
     ORACLE,
 )  # fmt: skip
-WIDTH = 150
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -86,11 +84,11 @@ def replay(
     Expectations over each policy's weights, nothing is drawn; savings are shares of the reference's.
     """
     with _errors_told():
-        names = _policies(policies)
+        names = policies_of(policies)
         own_slack = None if no_category_floors else slack
-        setting = Setting(intensity, embodied, own_slack, confidence, reference, _cascades(cascades))
-        wanted = _floor(floor)
-        levels = _levels(at)
+        setting = Setting(intensity, embodied, own_slack, confidence, reference, cascades_of(cascades))
+        wanted = floor_of(floor)
+        levels = levels_of(at)
         corpus = Corpus.load(known, heldout, embedder(), marked=split is None)
         if corpus.sides is not None and splits > 1:
             raise ConfigError("--splits needs prompts to split", hint="leave out --heldout, or add --split .5")
@@ -104,7 +102,7 @@ def replay(
         if as_json:
             typer.echo(json.dumps(_clean(summary), indent=1))
         else:
-            _print(summary)
+            print_scores(summary)
 
 
 def weigh(fold: Fold, names: Sequence[str], setting: Setting, floor: Floor) -> Result:
@@ -229,105 +227,7 @@ def _equal_accuracy(
     if as_json:
         typer.echo(json.dumps(_clean(data), indent=1))
         return
-    console = _console()
-    table = Table(
-        title=f"saving at equal held-out accuracy, {len(curves.rows)} splits, 95 % over splits", title_style="bold"
-    )
-    table.add_column("policy")
-    for level in levels:
-        table.add_column(f"{level:.2f}", justify="right")
-    for name, row in found.items():
-        table.add_row(name, *[_saving(row[level]) for level in levels])
-    console.print(table)
-    ahead = Table(title="joint ahead by (points; 95 % over splits, then over splits and prompts)", title_style="bold")
-    ahead.add_column("of")
-    for level in levels:
-        ahead.add_column(f"{level:.2f}", justify="right")
-    for name, row in found.items():
-        if any(row[level].ahead is not None for level in levels):
-            ahead.add_row(name, *[_ahead(row[level]) for level in levels])
-    console.print(ahead)
-    for note in notes:
-        console.print(note, style="dim", highlight=False)
-    if with_columns:
-        console.print(f"cascades were in on {with_columns} of {len(curves.rows)} splits", highlight=False)
-
-
-def _saving(reading: Reading) -> str:
-    if reading.saving is None:
-        return "not reached"
-    worst = "" if reading.worst_category is None else f"\nworst category {reading.worst_category:.3f}"
-    return f"{_points(reading.saving)} {_range(reading.interval_over_splits)}{worst}"
-
-
-def _ahead(reading: Reading) -> str:
-    if reading.ahead is None or reading.ahead[0] is None:
-        return "-"
-    centre, over_splits, over_prompts = reading.ahead
-    return f"{_points(centre)} {_range(over_splits)}\n{_range(over_prompts)}"
-
-
-def _points(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _range(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f"({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
-
-
-def _print(summary: dict[str, Any]) -> None:
-    console = _console()
-    console.print(
-        f"{summary['splits']} split(s), {summary['n_known']} known, {summary['n_heldout']} held out; "
-        f"reference {summary['reference']}; floor {summary['floor']}, {summary['intensity_g_per_kwh']:g} g/kWh",
-        highlight=False,
-    )
-    over = summary["intervals"]["over"]
-    table = Table(caption=f"95 % intervals over {over}; savings against the reference")
-    for column in (
-        "policy",
-        "accuracy",
-        "of the reference",
-        "worst category",
-        "promised",
-        "energy saved",
-        "carbon saved",
-    ):
-        table.add_column(column, justify="left" if column == "policy" else "right")
-    for name, row in summary["policies"].items():
-        bounds = summary["intervals"][name]
-        promised = row["promised_accuracy"]
-        table.add_row(
-            name,
-            f"{row['accuracy']:.3f}",
-            f"{row['relative_accuracy']:.3f} {_plain(bounds.get('relative_accuracy'))}",
-            f"{row['worst_category_relative_accuracy']:.3f}",
-            "-" if promised is None else f"{promised:.3f}",
-            f"{_points(row['energy_saving'])} % {_range(bounds.get('energy_saving'))}",
-            f"{_points(row['carbon_saving'])} % {_range(bounds.get('carbon_saving'))}",
-        )
-    console.print(table)
-    if summary["splits"] > 1:
-        missed, beyond = summary["floor_missed"], summary["floor_missed_beyond_error"]
-        console.print(
-            "under the floor, and by more than the held-out prompts' own error "
-            f"(paired bootstrap, confidence {summary['confidence']:g}), in so many splits: "
-            + "; ".join(f"{name} {missed[name]:.0%}, {beyond[name]:.0%}" for name in missed),
-            highlight=False,
-        )
-    for name, notes in summary["notes"].items():
-        for note in notes:
-            console.print(f"{name}: {note}", style="dim", highlight=False)
-
-
-def _console() -> Console:
-    """Wide enough for the intervals to stay on one line, also where the output is a file."""
-    console = Console()
-    return console if console.width >= WIDTH else Console(width=WIDTH)
-
-
-def _plain(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f"({interval[0]:.3f} to {interval[1]:.3f})"
+    print_curves(found, levels, len(curves.rows), notes, with_columns)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -348,37 +248,6 @@ def _clean(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _policies(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in (*POLICY_NAMES, ORACLE)]
-    if unknown or not names:
-        raise ConfigError(
-            f"no policy {', '.join(unknown) or 'named'}", hint=f"choose from {', '.join((*POLICY_NAMES, ORACLE))}"
-        )
-    return names
-
-
-def _cascades(text: str) -> CascadeMode:
-    for mode in CASCADE_MODES:
-        if text == mode:
-            return mode
-    raise ConfigError(f"--cascades takes auto, on or off, not {text!r}")
-
-
-def _floor(text: str) -> Floor:
-    try:
-        return Floor.parse(text)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _levels(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.replace(",", " ").split())
-    except ValueError:
-        raise ConfigError(f"--at takes accuracies such as 1.00,.95, not {text!r}") from None
 
 
 def embedder() -> Embedder:

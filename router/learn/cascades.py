@@ -20,9 +20,12 @@ from router.estimate.probe import fold_of
 from router.estimate.table import shrink
 from router.learn.cascade_columns import Fitted, column_of, hstack, widened, with_columns
 from router.learn.cascade_ground import PRICES, Ground
-from router.policy.cascade import FEWEST, MARGIN, Evidence, Pick, best_single, loss, mean_and_error
+from router.policy.cascade import FEWEST, Evidence, Pick, best_single, loss, mean_and_error
 
 FOLDS = 5
+SURE = 1.645
+"""Standard errors by which cascades have to be ahead to be let in: one in twenty by luck. One would do to choose among
+them, but whoever asks waits for the first token until a cascade has decided."""
 ALIKE = 0.1
 """Cascades of the same options and signal that send on shares of the prompts less than this apart are one column: the
 more columns that differ by luck alone, the luckier the one the plan takes."""
@@ -91,7 +94,8 @@ def with_cascades(
         estimator: Fitted on the options alone.
         signals: Of the known prompts' answers; None where they were not looked for.
         terms: Grams per joule and second of the options.
-        mode: ``auto`` lets in what is ahead of single options by a standard error, on prompts it was not chosen on;
+        mode: ``auto`` lets in what is ahead of single options by ``SURE`` standard errors, on prompts it was not
+            chosen on;
             ``on`` all that look ahead where they were chosen, and leaves the rest to the plan.
         seed: Of the folds.
     """
@@ -167,13 +171,13 @@ def _judge(
         everywhere += ahead / (reference_g + own_price)  # what an answer can cost or be worth at this price
     # Of ten groups one is ahead of its own error by luck: cascades have to be ahead on the whole, too.
     mean, error = mean_and_error(everywhere, u)
-    pays = mean > MARGIN * error
-    found.sort(key=lambda entry: entry[0] <= MARGIN * entry[1])  # those that are in come first
+    pays = mean > SURE * error
+    found.sort(key=lambda entry: entry[0] <= SURE * entry[1])  # those that are in come first
     kept: list[int] = []
     judged: list[Judged] = []
     seen: list[tuple[Pick, float]] = []
     for mean, error, group in found:
-        is_in = mode == "on" or (pays and mean > MARGIN * error)
+        is_in = mode == "on" or (pays and mean > SURE * error)
         for s in group:
             pick = fits[s].pick
             if pick.then is None:
@@ -218,7 +222,7 @@ def _best_of(judged: Sequence[Judged]) -> str:
     if not judged:
         return "no cascade is in: none is ahead of the best single options even where it was chosen"
     best = max(judged, key=lambda j: j.ahead)
-    return f"no cascade is in: on the whole they are not ahead by a standard error; the nearest: {best}"
+    return f"no cascade is in: on the whole they are not surely ahead; the nearest: {best}"
 
 
 def _cell_means(p: FloatArray, wide: Known, count: int) -> FloatArray:

@@ -35,6 +35,9 @@ class CategoryLP:
     def fit(self, known: Known, estimates: Estimates, terms: Terms) -> CategoryLP:
         """Solve the program; with a confidence above .5 once more, the floor raised by the margin.
 
+        It is raised to the reference's own quality at the most: with few prompts the margin would ask for more than any
+        option has, and a floor that the reference keeps is not out of reach.
+
         Raises:
             PolicyError: If no decision can be computed.
         """
@@ -45,7 +48,9 @@ class CategoryLP:
             margin = NormalDist().inv_cdf(min(terms.confidence, 1 - 1e-9)) * _paired_error(
                 solution.x, known, estimates, target
             )
-            solution = solve(replace(program, floor=program.floor + margin))
+            # No confidence makes the reference too uncertain to meet a floor that is stated as a share of it.
+            own = float(estimates.w @ reference_quality_of(estimates))
+            solution = solve(replace(program, floor=max(program.floor, min(program.floor + margin, own))))
         if solution.shed and terms.cleanliness < 1.0:
             # What a clean hour gives beyond the user's floor is the first to yield to limits.
             self.fit(known, estimates, replace(terms, cleanliness=1.0))

@@ -101,3 +101,15 @@ def test_a_reference_without_grams_is_refused_with_a_hint() -> None:
     energy[:, 0] = np.nan
     with pytest.raises(PolicyError, match="reference"):
         make_policy("reference").fit(KNOWN, replace(TABLE, energy_j=energy), terms(0.9, 3))
+
+
+def test_with_few_prompts_the_certain_floor_of_the_program_is_not_out_of_reach() -> None:
+    few = WORLD.sample(40, seed=3)
+    sure = terms(0.95, 3, confidence=0.99)
+    plan = make_policy("category-lp").fit(few, TABLE, sure).plan
+    free = make_policy("category-lp").fit(few, TABLE, terms(0.95, 3)).plan
+    assert plan is not None
+    assert free is not None
+    assert plan.feasible, "the reference keeps a share of itself, however few prompts there are"
+    assert plan.expected_quality > free.expected_quality
+    assert plan.expected_quality == pytest.approx(plan.reference_quality, abs=1e-6)

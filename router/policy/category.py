@@ -35,22 +35,12 @@ class CategoryLP:
     def fit(self, known: Known, estimates: Estimates, terms: Terms) -> CategoryLP:
         """Solve the program; with a confidence above .5 once more, the floor raised by the margin.
 
-        It is raised to the reference's own quality at the most: with few prompts the margin would ask for more than any
-        option has, and a floor that the reference keeps is not out of reach.
-
         Raises:
             PolicyError: If no decision can be computed.
         """
         posed = program_of(estimates, terms)
-        program, target = posed.program, posed.target
-        solution = solve(program)
-        if terms.confidence > 0.5:
-            margin = NormalDist().inv_cdf(min(terms.confidence, 1 - 1e-9)) * _paired_error(
-                solution.x, known, estimates, target
-            )
-            # No confidence makes the reference too uncertain to meet a floor that is stated as a share of it.
-            own = float(estimates.w @ reference_quality_of(estimates))
-            solution = solve(replace(program, floor=max(program.floor, min(program.floor + margin, own))))
+        program = posed.program
+        solution, notes = _with_margin(solve(program), posed, known, estimates, terms)
         if solution.shed and terms.cleanliness < 1.0:
             # What a clean hour gives beyond the user's floor is the first to yield to limits.
             self.fit(known, estimates, replace(terms, cleanliness=1.0))
@@ -58,7 +48,7 @@ class CategoryLP:
             note = "the quality a clean hour would add is given up for the limits; the stated floor is kept"
             self._plan = replace(self._plan, notes=(note, *self._plan.notes))
             return self
-        self._plan = plan_of(self.name, solution, posed, estimates, terms)
+        self._plan = plan_of(self.name, solution, replace(posed, notes=(*posed.notes, *notes)), estimates, terms)
         self._plain = may_be_brief(estimates)
         return self
 
@@ -206,6 +196,37 @@ def _duals(solution: Solution, sites: tuple[str, ...]) -> dict[str, float]:
     if solution.capacity_price_g is not None:
         duals |= {f"capacity:{site}": float(p) for site, p in zip(sites, solution.capacity_price_g, strict=True)}
     return duals
+
+
+def _with_margin(
+    plain: Solution, posed: Posed, known: Known, estimates: Estimates, terms: Terms
+) -> tuple[Solution, tuple[str, ...]]:
+    """The solution at the floor raised by the margin of the confidence, and what there is to say about it.
+
+    The floor is raised to the reference's own quality at the most: with few prompts the margin would ask for more than
+    any option has, and a floor that the reference keeps is not out of reach. Limits come before the margin, which
+    yields to them by as little as it can: a queue without end serves nobody with confidence. The stated floor itself
+    stays, and what the limits leave of the confidence is said.
+    """
+    program = posed.program
+    if terms.confidence <= 0.5:
+        return plain, ()
+    error = _paired_error(plain.x, known, estimates, posed.target)
+    # No confidence makes the reference too uncertain to meet a floor that is stated as a share of it.
+    own = float(estimates.w @ reference_quality_of(estimates))
+    wanted = min(program.floor + NormalDist().inv_cdf(min(terms.confidence, 1 - 1e-9)) * error, own)
+    if wanted <= program.floor:
+        return plain, ()
+    raised = solve(replace(program, floor=wanted))
+    if not raised.shed:
+        return raised, ()
+    low, high, best = program.floor, wanted, plain
+    while not plain.shed and high - low > 1e-4:
+        middle = 0.5 * (low + high)
+        tried = solve(replace(program, floor=middle))
+        low, high, best = (low, middle, best) if tried.shed else (middle, high, tried)
+    left = NormalDist().cdf((low - program.floor) / error)
+    return best, (f"the limits leave the floor a confidence of {left:.2f} instead of {terms.confidence:.2f}",)
 
 
 def _paired_error(x: FloatArray, known: Known, estimates: Estimates, target: Target) -> float:

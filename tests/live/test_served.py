@@ -79,9 +79,11 @@ def test_a_dry_run_explains_without_generating(router: Running) -> None:
 
 def test_the_plan_keeps_its_floor(router: Running) -> None:
     plan = httpx.get(f"{router.url}/v1/plan", timeout=60, trust_env=False).json()["plan"]
-    assert plan["feasible"]
     assert plan["expected_quality"] >= plan["floor_quality"] - 1e-9
     assert plan["expected_g"] <= plan["reference_g"]
+    # The questions above may be more than a slow machine carries: then its capacity gives way, never the floor.
+    assert {row["row"] for row in plan["rows"] if row["exceeded_by"]} <= {"capacity of local"}
+    assert plan["feasible"] or any(row["exceeded_by"] for row in plan["rows"])
 
 
 def test_bad_requests_get_their_status_and_the_router_lives_on(router: Running, client: OpenAI) -> None:

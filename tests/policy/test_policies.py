@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from router.domain.catalogue import Option
+from router.domain.decision import Plan
 from router.domain.errors import ConfigError, PolicyError
-from router.domain.estimates import PromptView
+from router.domain.estimates import Limits, PromptView
 from router.policy.registry import POLICY_NAMES, make_policy
 from tests.policy.worlds import G_PER_J, World, table, terms, usual
 
@@ -113,3 +114,29 @@ def test_with_few_prompts_the_certain_floor_of_the_program_is_not_out_of_reach()
     assert plan.feasible, "the reference keeps a share of itself, however few prompts there are"
     assert plan.expected_quality > free.expected_quality
     assert plan.expected_quality == pytest.approx(plan.reference_quality, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["category-lp", "joint"])
+def test_limits_come_before_the_margin_and_the_floor_before_both(name: str) -> None:
+    timed = replace(TABLE, duration_s=WORLD.energy_j / 100)
+
+    def plan_of(confidence: float, seconds: float | None = None, of: str = "category-lp") -> Plan:
+        limits = None if seconds is None else Limits(max_mean_duration_s=seconds)
+        plan = make_policy(of).fit(KNOWN, timed, terms(0.95, 3, confidence=confidence, limits=limits)).plan
+        assert plan is not None
+        return plan
+
+    def seconds_of(plan: Plan) -> float:
+        return float(WORLD.w @ (plan.x * timed.duration_s).sum(axis=1))
+
+    mean, sure = seconds_of(plan_of(0.5)), seconds_of(plan_of(0.99))
+    assert sure > mean * 1.01, "or nothing would be decided here"
+    between = plan_of(0.99, 0.5 * (mean + sure), name)
+    assert between.feasible
+    assert seconds_of(between) <= 0.5 * (mean + sure) + 1e-6
+    assert between.expected_quality > between.floor_quality
+    assert any("instead of 0.99" in note for note in between.notes)
+    tight = plan_of(0.99, 0.9 * mean, name)
+    assert not tight.feasible, "no margin is left to give: the limit gives way and the floor is kept"
+    assert tight.expected_quality >= tight.floor_quality - 1e-9
+    assert set(tight.shed) == {"latency"}

@@ -77,6 +77,19 @@ class PromptView:
 
 
 @dataclass(frozen=True, slots=True)
+class Draws:
+    """Tables of as many prompts drawn anew from the measured ones, as differences from the table itself.
+
+    Attributes:
+        q: (B, C, O) of the shrunk means, by which options are chosen; 0 where nothing is known.
+        plain_q: (B, C, O) of the means before shrinkage, by which they are counted.
+    """
+
+    q: FloatArray
+    plain_q: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
 class Estimates:
     """Means per category and option under soft assignment, shrunk towards the option's pooled mean.
 
@@ -93,8 +106,7 @@ class Estimates:
         rows: What would have been expected of each known prompt without having seen it (n of them, estimates
             of a fit on the other folds), or None.
         plain_q: (C, O) the means of quality before shrinkage, NaN where nothing is known; or None.
-        draws: (B, C, O) differences of ``q`` in tables of as many prompts drawn anew from the measured ones: what
-            sampling alone does to it; or None.
+        draws: What sampling alone does to the table, or None.
     """
 
     categories: tuple[str, ...]
@@ -108,7 +120,7 @@ class Estimates:
     reference: int
     rows: PromptView | None = None
     plain_q: FloatArray | None = None
-    draws: FloatArray | None = None
+    draws: Draws | None = None
 
 
 @dataclass(frozen=True, slots=True)

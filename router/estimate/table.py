@@ -32,7 +32,7 @@ import numpy as np
 
 from router.domain.catalogue import NO_DIRECTIVE, Option
 from router.domain.errors import PolicyError
-from router.domain.estimates import Estimates, FloatArray, Known
+from router.domain.estimates import Draws, Estimates, FloatArray, Known
 
 MIN_PROMPTS = 1.0
 PSEUDO_PROMPTS = 4.0
@@ -96,19 +96,19 @@ def estimate(
         duration_s=duration.mean,
         n=quality.n,
         reference=chosen,
-        plain_q=np.where(np.isfinite(quality.mean), _cell_mean(p, known.quality), np.nan),
+        plain_q=np.where(np.isfinite(quality.mean), cell_mean(p, known.quality), np.nan),
     )
 
 
-def redrawn(p: FloatArray, y: FloatArray, draws: int, seed: int = 0) -> FloatArray:
-    """(B, C, O) differences from the shrunk means of ``y`` in tables of prompts drawn anew, with replacement.
+def redrawn(p: FloatArray, y: FloatArray, draws: int, seed: int = 0) -> Draws:
+    """Tables of prompts drawn anew, with replacement (B of them), against the table of ``y`` (n, O).
 
     0 where a cell is unknown in the table or in the draw.
     """
-    rng = np.random.default_rng(seed)
-    table = shrink(p, y).mean
-    rows = rng.integers(0, len(y), (draws, len(y)))
-    return np.asarray(np.nan_to_num(np.array([shrink(p[i], y[i]).mean - table for i in rows])))
+    rows = np.random.default_rng(seed).integers(0, len(y), (draws, len(y)))
+    q = np.array([shrink(p[i], y[i]).mean for i in rows]) - shrink(p, y).mean
+    plain = np.array([cell_mean(p[i], y[i]) for i in rows]) - cell_mean(p, y)
+    return Draws(np.nan_to_num(q), np.where(np.isfinite(q), plain, 0.0))
 
 
 def shrink(p: FloatArray, y: FloatArray) -> Cells:
@@ -128,7 +128,7 @@ def shrink(p: FloatArray, y: FloatArray) -> Cells:
 def shrink_positive(p: FloatArray, y: FloatArray) -> Cells:
     """Like :func:`shrink` for joules or seconds: in logarithms of the cells' means."""
     plain = shrink(p, np.where(y >= 0, y, np.nan))
-    raw = _cell_mean(p, y)
+    raw = cell_mean(p, y)
     positive = np.isfinite(raw) & (raw > 0) & (plain.n >= MIN_PROMPTS)
     log_mean = np.where(positive, np.log(np.where(positive, raw, 1.0)), np.nan)
     expected = p @ np.where(positive, raw, 0.0)
@@ -228,7 +228,8 @@ def _additive(mean: FloatArray, weight: FloatArray) -> FloatArray:
     return np.asarray(row + column)
 
 
-def _cell_mean(p: FloatArray, y: FloatArray) -> FloatArray:
+def cell_mean(p: FloatArray, y: FloatArray) -> FloatArray:
+    """(C, O) plain means of ``y`` (n, O) per category, NaN where nothing is known; negative entries are no figures."""
     given = np.isfinite(y) & (y >= 0)
     return _divide(p.T @ np.where(given, y, 0.0), p.T @ given)
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from router.domain.cascade import CascadeMode, Signals
 from router.domain.catalogue import Option
-from router.domain.estimates import FloatArray, IntArray, Known, PromptView, Terms
+from router.domain.estimates import Draws, FloatArray, IntArray, Known, PromptView, Terms
 from router.estimate.estimator import Estimator
 from router.estimate.probe import fold_of
-from router.estimate.table import shrink
+from router.estimate.table import cell_mean, redrawn, shrink
 from router.learn.cascade_columns import Fitted, column_of, hstack, widened, with_columns
 from router.learn.cascade_ground import PRICES, Ground
 from router.policy.cascade import FEWEST, Evidence, Pick, best_single, loss, mean_and_error
@@ -137,7 +137,9 @@ def with_cascades(
         duration_s=hstack(plain.duration_s, [fit.seconds(each, plain.duration_s) for fit in chosen]),
         n=np.hstack([plain.n, cells.n[:, -len(kept) :]]),
         rows=widened(rows, expected),
-        plain_q=None if plain.plain_q is None else hstack(plain.plain_q, list(_cell_means(rows.p, wide, len(kept)).T)),
+        plain_q=None
+        if plain.plain_q is None
+        else hstack(plain.plain_q, list(cell_mean(rows.p, wide.quality[:, -len(kept) :]).T)),
         draws=None if plain.draws is None else _drawn(plain.draws, rows.p, wide.quality, seed),
     )
     return CascadedEstimator(
@@ -225,17 +227,11 @@ def _best_of(judged: Sequence[Judged]) -> str:
     return f"no cascade is in: on the whole they are not surely ahead; the nearest: {best}"
 
 
-def _cell_means(p: FloatArray, wide: Known, count: int) -> FloatArray:
-    """(C, K) plain means of the last columns' quality per category, NaN where nothing is known."""
-    quality = wide.quality[:, -count:]
-    given = np.isfinite(quality)
-    mass = p.T @ given
-    return np.asarray(np.where(mass > 0, p.T @ np.where(given, quality, 0.0) / np.where(mass > 0, mass, 1.0), np.nan))
-
-
-def _drawn(draws: FloatArray, p: FloatArray, quality: FloatArray, seed: int) -> FloatArray:
-    """(B, C, O + K) the options' draws, and those of the cascades from the same prompts drawn with the same seed."""
-    table = shrink(p, quality).mean
-    rows = np.random.default_rng(seed).integers(0, len(quality), (len(draws), len(quality)))
-    moved = np.nan_to_num(np.array([shrink(p[i], quality[i]).mean - table for i in rows]))
-    return np.concatenate([draws, moved[:, :, draws.shape[2] :]], axis=2)
+def _drawn(draws: Draws, p: FloatArray, quality: FloatArray, seed: int) -> Draws:
+    """The options' draws, and those of the cascades (the last K of O + K) from the same prompts drawn with one seed."""
+    options = draws.q.shape[2]
+    wide = redrawn(p, quality, len(draws.q), seed)
+    return Draws(
+        np.concatenate([draws.q, wide.q[:, :, options:]], axis=2),
+        np.concatenate([draws.plain_q, wide.plain_q[:, :, options:]], axis=2),
+    )

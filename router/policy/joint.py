@@ -23,7 +23,7 @@ its own floor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from router.domain.decision import Plan
 from router.domain.errors import PolicyError
 from router.domain.estimates import Estimates, FloatArray, IntArray, Known, PromptView, Terms
-from router.policy.category import CategoryLP
+from router.policy.category import CategoryLP, program_of
 from router.policy.ladder import Ladder, rising
 from router.policy.mixture import Comparison, Mixture, cheapest_mixture
 from router.policy.optimism import optimism_of
@@ -266,19 +266,9 @@ class Joint:
         assert self._estimates is not None
         assert self._terms is not None
         assert self._plan is not None
-        limits = self._terms.limits
-        if limits is None:
-            return
-        load = np.nan_to_num(self._estimates.duration_s) * self._plan.x * self._plan.w[:, None]  # (C, O)
-        broken = limits.max_mean_duration_s is not None and load.sum() > limits.max_mean_duration_s
-        if limits.budget_g_per_hour is not None:
-            broken |= 3600.0 * limits.rate_per_s * self._plan.expected_g > limits.budget_g_per_hour
-        if limits.slots is not None:
-            sites = np.array([option.site for option in self._estimates.options])
-            for site in np.unique(sites):
-                at = sites == site
-                broken |= bool(limits.rate_per_s * load[:, at].sum() > 0.7 * limits.slots[at][0])
-        if broken:
+        posed = program_of(self._estimates, self._terms)
+        self._plan = replace(self._plan, notes=(*self._plan.notes, *posed.notes))
+        if not posed.program.carries(self._plan.x, self._plan.expected_g):
             self._limited = CategoryLP(self.name).fit(known, self._estimates, self._terms)
             self._plan = self._limited.plan
 

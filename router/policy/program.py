@@ -116,3 +116,16 @@ class Program:
                 hint="measure them with `make bench`, or import measurements with `carbon-router store import`",
             )
         return usable
+
+    def carries(self, x: FloatArray, grams: float) -> bool:
+        """Whether mixes ``x`` (C, O) that come to so many grams a prompt keep latency, capacity and budget."""
+        kept = self.budget is None or 3600.0 * self.budget.rate_per_s * grams <= self.budget.grams_per_hour
+        if self.duration_s is None:
+            return kept
+        busy = (self.w[:, None] * np.where(x > 0, self.duration_s, 0.0) * x).sum(axis=0)  # (O,)
+        if self.max_mean_duration_s is not None:
+            kept = kept and float(busy.sum()) <= self.max_mean_duration_s
+        if self.capacity is not None:
+            load = np.bincount(self.capacity.site, busy, self.capacity.limit_s_per_s.size)
+            kept = kept and bool((self.capacity.rate_per_s * load <= self.capacity.limit_s_per_s).all())
+        return kept

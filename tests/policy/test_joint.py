@@ -166,6 +166,26 @@ def test_a_latency_limit_that_binds_is_kept_by_the_program() -> None:
     assert (limited.w[:, None] * limited.x * seconds).sum() <= 0.7 * mean + 1e-6 or limited.notes
 
 
+def test_seconds_of_loading_count_against_a_limit() -> None:
+    seconds = WORLD.energy_j / 250.0
+    estimates = replace(TABLE, duration_s=seconds)
+    free = Joint().fit(KNOWN, estimates, terms(0.95, 3)).plan
+    assert free is not None
+    limit = 1.01 * float((free.w[:, None] * free.x * seconds).sum())
+    load_s = np.array([0.0, 0.4, 0.4])
+    assert (free.w[:, None] * free.x * (seconds + load_s)).sum() > limit, "or nothing would be decided here"
+    asked = terms(0.95, 3, limits=Limits(max_mean_duration_s=limit), load_s=load_s)
+    plan = Joint().fit(KNOWN, estimates, asked).plan
+    assert plan is not None
+    assert (plan.w[:, None] * plan.x * (seconds + load_s)).sum() <= limit + 1e-6 or plan.shed
+
+
+def test_a_limit_nobody_can_check_is_said() -> None:
+    plan = Joint().fit(KNOWN, TABLE, terms(0.95, 3, limits=Limits(max_mean_duration_s=1.0))).plan
+    assert plan is not None
+    assert any("max_mean_seconds cannot be kept" in note for note in plan.notes)
+
+
 def test_embodied_grams_are_left_out_for_all_if_one_option_lacks_seconds() -> None:
     seconds = WORLD.energy_j / 250.0
     seconds[0, 2] = np.nan

@@ -103,8 +103,8 @@ class Estimates:
         duration_s: (C, O) expected device seconds.
         n: (C, O) effective number of graded prompts.
         reference: Column index of the reference option.
-        rows: What would have been expected of each known prompt without having seen it (n of them, estimates
-            of a fit on the other folds), or None.
+        rows: What would have been expected of each known prompt (n of them) without what was learned from itself
+            beyond the table, or None.
         plain_q: (C, O) the means of quality before shrinkage, NaN where nothing is known; or None.
         draws: What sampling alone does to the table, or None.
     """

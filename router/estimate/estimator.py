@@ -126,9 +126,15 @@ def fit_estimator(
 
 
 def _out_of_fold(known: Known, looks: Looks, p: FloatArray, table: Estimates, seed: int) -> Expectation:
-    """What fits on the other folds say of each known prompt; cells they know nothing of take the whole fit's."""
+    """What would have been said of each known prompt: the whole table's means, corrected by fits on the other folds.
+
+    The corrections are what a prompt was learned from, so they are from without it. The means stay the whole table's:
+    five tables, one for each fold, would have a price part prompts that a new prompt's one table cannot tell apart.
+    What the table's own luck flatters is the optimism's business (:mod:`router.policy.optimism`).
+    """
     fold = fold_of(known.texts, FOLDS, seed + 1)
     shape = known.quality.shape
+    whole = PromptModel(table).predict(looks, p)  # no corrections: the table's means
     found = Expectation(np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan))
     reference = known.options[table.reference]
     for k in np.unique(fold):
@@ -141,10 +147,17 @@ def _out_of_fold(known: Known, looks: Looks, p: FloatArray, table: Estimates, se
         part = take(known, rows)
         cells = estimate(part, p[rows], table.categories, reference, table.w)
         said = PromptModel(cells).fit(part, looks.take(rows), p[rows]).predict(looks.take(held), p[held])
-        found.q[held], found.energy_j[held], found.duration_s[held] = said.q, said.energy_j, said.duration_s
-    whole = PromptModel(table).predict(looks, p)  # no corrections: the table's means
+        plain = PromptModel(cells).predict(looks.take(held), p[held])
+        found.q[held] = np.clip(whole.q[held] + said.q - plain.q, 0.0, 1.0)
+        found.energy_j[held] = whole.energy_j[held] * _ratio(said.energy_j, plain.energy_j)
+        found.duration_s[held] = whole.duration_s[held] * _ratio(said.duration_s, plain.duration_s)
     return Expectation(
         np.where(np.isfinite(found.q), found.q, whole.q),
         np.where(np.isfinite(found.energy_j), found.energy_j, whole.energy_j),
         np.where(np.isfinite(found.duration_s), found.duration_s, whole.duration_s),
     )
+
+
+def _ratio(said: FloatArray, plain: FloatArray) -> FloatArray:
+    """(n, O) quotient, 1 where there is nothing to correct."""
+    return np.asarray(np.where(plain > 0, said / np.where(plain > 0, plain, 1.0), np.where(plain == 0, 1.0, np.nan)))

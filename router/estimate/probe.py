@@ -133,7 +133,7 @@ def fit_on(features: Features, blocks: Blocks, known: Known, folds: int, seed: i
         inside, held = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         part = CategoryProbe(features).fit(blocks.take(inside), [known.categories[i] for i in inside])
         seen = [c for c, name in enumerate(names) if name in part.categories]
-        if len(seen) < 2:  # nothing to tell apart in this fold: no opinion
+        if not seen:  # no label in this fold: no opinion
             continue
         found = part.scores(blocks.take(held))  # (m, seen)
         # A category its fold never saw gets a score well under the worst one seen.

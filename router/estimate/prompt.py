@@ -9,10 +9,10 @@ is exactly zero (:mod:`router.estimate.ridge`):
            get none of their own: where brevity saves most it also cuts most (docs/policies.md)
 *contrast* (q_io - q_ir) - sum_c p_ic (q[c,o] - q[c,r])       for quality against the reference r, along the
            principal directions of all contrasts, from the features, the effort just predicted and the
-           predicted difficulty (how often options fail): a choice that follows predicted joules must know
-           whether quality goes with them
+           predicted ease (how much better than expected all options do): a choice that follows predicted joules
+           must know whether quality goes with them
 
-Effort and difficulty are learned on radial features (:mod:`router.estimate.radial`), contrasts, of which there is far
+Effort and ease are learned on radial features (:mod:`router.estimate.radial`), contrasts, of which there is far
 less to learn, on the features themselves.
 How hard a prompt is for the reference itself is predicted too, for people to read; it moves all options alike.
 Exponentials of fitted logarithms are rescaled so that every category and option keeps its mean, with
@@ -113,21 +113,23 @@ class PromptModel:
 
     def fit(self, known: Known, looks: Looks, p: FloatArray) -> PromptModel:
         """Learn from n known prompts, what they look like, and their soft categories p (n, C)."""
-        n, columns, r = len(known.texts), len(known.options), self.table.reference
-        if n < 2 * columns + 10:
+        columns, r = len(known.options), self.table.reference
+        twins = _Twins.of(known.texts)
+        if twins.first.size < 2 * columns + 10:
             return self  # too few prompts to learn more than means
         base_energy, base_duration = mix(p, self.table.energy_j), mix(p, self.table.duration_s)
         residual = known.quality - mix(p, self.table.q)  # (n, O)
-        difficulty = _row_mean(residual)  # (n, 1)
+        ease = _row_mean(residual)  # (n, 1)
         log_energy = _log_residual(known.energy_j, base_energy)  # (n, O)
         log_duration = _log_residual(known.duration_s, base_duration)
         common = [_row_mean(log_energy), _row_mean(log_duration)]
         self._models = _membership(known.options)  # (O, M)
         mean_of = self._models / self._models.sum(axis=0)
         own = [log_energy @ mean_of - common[0], log_duration @ mean_of - common[1]]  # (n, M)
-        self._effort = LeaveOneOutRidge(EFFORT_PENALTIES).fit(looks.radial, np.hstack([*common, difficulty, *own]))
-        left_out = self._effort.left_out_
-        assert left_out is not None
+        outputs = np.hstack([*common, ease, *own])
+        self._effort = LeaveOneOutRidge(EFFORT_PENALTIES).fit(looks.radial[twins.first], twins.mean(outputs))
+        assert self._effort.left_out_ is not None
+        left_out = self._effort.left_out_[twins.place]
         log_energy, log_duration = self._logs(left_out)
         self._factor_energy = _factor(p, known.energy_j, base_energy * np.exp(log_energy))
         self._factor_duration = _factor(p, known.duration_s, base_duration * np.exp(log_duration))
@@ -138,8 +140,9 @@ class PromptModel:
         level = np.nan_to_num(residual[:, [r]])
         # A contrast's mean is the table's business, so the directions are fitted around zero.
         outputs = np.hstack([contrast @ self._directions.T, level])
+        looked = np.hstack([looks.plain, extra * self._extra_scale])
         self._contrast = LeaveOneOutRidge(CONTRAST_PENALTIES).fit(
-            np.hstack([looks.plain, extra * self._extra_scale]), outputs - outputs.mean(axis=0)
+            looked[twins.first], twins.mean(outputs - outputs.mean(axis=0))
         )
         return self
 
@@ -170,8 +173,36 @@ class PromptModel:
         return effort[:, [0]] + own_energy @ self._models.T, effort[:, [1]] + own_duration @ self._models.T
 
     def _extra(self, effort: FloatArray) -> FloatArray:
-        """(n, 2) predicted effort in joules and predicted difficulty."""
+        """(n, 2) predicted effort in joules and predicted ease."""
         return effort[:, [0, 2]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Twins:
+    """Equal prompts as one: leaving out one of them would leave the other in.
+
+    Attributes:
+        first: (d,) a row of each distinct prompt.
+        place: (n,) which distinct prompt a row is.
+    """
+
+    first: IntArray
+    place: IntArray
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> _Twins:
+        """Prompts are equal if their texts are."""
+        index = {text: d for d, text in enumerate(dict.fromkeys(texts))}
+        place = np.array([index[text] for text in texts], dtype=np.int64)
+        return cls(np.unique(place, return_index=True)[1], place)
+
+    def mean(self, values: FloatArray) -> FloatArray:
+        """(d, m) of values (n, m)."""
+        if self.first.size == self.place.size:
+            return values
+        total = np.zeros((self.first.size, values.shape[1]))
+        np.add.at(total, self.place, values)
+        return total / np.bincount(self.place)[:, None]
 
 
 def mix(p: FloatArray, cells: FloatArray) -> FloatArray:

@@ -79,13 +79,14 @@ def estimate(
     energy = shrink_positive(p, known.energy_j)
     duration = shrink_positive(p, known.duration_s)
     chosen = reference_of(known, reference)
-    q, se = quality.mean.copy(), quality.se.copy()
-    energy_j = energy.mean.copy()
+    q, se = _bounded(quality.mean), quality.se.copy()
+    energy_j, duration_s = energy.mean.copy(), duration.mean.copy()
     for c in np.flatnonzero(~(np.isfinite(q) & np.isfinite(energy_j)).any(axis=1)):
         # Nobody measured this category: only the reference may answer it, at its own pooled figures.
         q[c, chosen] = np.nanmean(known.quality[:, chosen])
         se[c, chosen] = np.nanstd(known.quality[:, chosen])
         energy_j[c, chosen] = np.nanmean(known.energy_j[:, chosen])
+        duration_s[c, chosen] = _column_mean(known.duration_s)[chosen]
     return Estimates(
         categories=categories,
         options=known.options,
@@ -93,7 +94,7 @@ def estimate(
         q=q,
         q_se=se,
         energy_j=energy_j,
-        duration_s=duration.mean,
+        duration_s=duration_s,
         n=quality.n,
         reference=chosen,
         plain_q=np.where(np.isfinite(quality.mean), cell_mean(p, known.quality), np.nan),
@@ -106,7 +107,7 @@ def redrawn(p: FloatArray, y: FloatArray, draws: int, seed: int = 0) -> Draws:
     0 where a cell is unknown in the table or in the draw.
     """
     rows = np.random.default_rng(seed).integers(0, len(y), (draws, len(y)))
-    q = np.array([shrink(p[i], y[i]).mean for i in rows]) - shrink(p, y).mean
+    q = np.array([_bounded(shrink(p[i], y[i]).mean) for i in rows]) - _bounded(shrink(p, y).mean)
     plain = np.array([cell_mean(p[i], y[i]) for i in rows]) - cell_mean(p, y)
     return Draws(np.nan_to_num(q), np.where(np.isfinite(q), plain, 0.0))
 
@@ -171,6 +172,11 @@ def reference_of(known: Known, wanted: Option | str | None = None) -> int:
     quality = np.where(pool, _column_mean(known.quality), -np.inf)
     tied = np.flatnonzero(quality >= quality.max() - 1e-12)
     return int(tied[np.argmin(_column_mean(known.energy_j)[tied])])
+
+
+def _bounded(q: FloatArray) -> FloatArray:
+    """Quality within 0 and 1, which the additive prior of a cell does not know of."""
+    return np.clip(q, 0.0, 1.0)
 
 
 def _against_the_others(y: FloatArray) -> FloatArray:

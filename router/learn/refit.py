@@ -25,7 +25,7 @@ from router.learn.cascade_terms import terms_for
 from router.learn.cascades import CascadedEstimator, with_cascades
 from router.policy.registry import make_policy
 from router.policy.rows import rows_of_plan
-from router.policy.terms import expected_of, grams_of, pooled, price, rows_of
+from router.policy.terms import expected_of, grams_of, pooled_grams, pooled_quality, price, rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,8 @@ class Decider:
     def typical(self) -> tuple[FloatArray, FloatArray]:
         """(O,) grams and quality of a prompt of the traffic, NaN where unknown."""
         table = grams_of(self.estimates, self.terms).table
-        return pooled(self.estimates.w, table), pooled(self.estimates.w, self.estimates.q)
+        w, r = self.estimates.w, self.estimates.reference
+        return pooled_grams(w, table, r), pooled_quality(w, self.estimates.q, r)
 
     def view(self, texts: Sequence[str], embeddings: FloatArray) -> PromptView:
         """What the policy sees of prompts, embeddings (n, d)."""
@@ -217,7 +218,9 @@ class Decider:
         if assessment.unfamiliar:
             # Nothing measured is like it: the reference if it may answer, else what is best on the whole.
             only = plain if plain.any() else mask
-            mean = np.where(only, np.nan_to_num(pooled(estimates.w, estimates.q), nan=-1.0), -np.inf)
+            mean = np.where(
+                only, np.nan_to_num(pooled_quality(estimates.w, estimates.q, estimates.reference), nan=-1.0), -np.inf
+            )
             best = estimates.reference if mask[estimates.reference] else int(np.argmax(mean))
             return np.asarray(np.eye(len(options))[best])
         policy = self._restricted(mask)

@@ -23,7 +23,7 @@ from router.domain.errors import PolicyError
 from router.domain.estimates import Estimates, FloatArray, Known, PromptView, Terms
 from router.policy.program import Program
 from router.policy.solve import solve
-from router.policy.terms import constant_plan, grams_of, importance, pooled, rows_of, target_of
+from router.policy.terms import constant_plan, grams_of, importance, pooled_grams, pooled_quality, rows_of, target_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Constant:
         g, q = _pooled(known, estimates, grams.table)
         r = estimates.reference
         if not (np.isfinite(g[r]) and np.isfinite(q[r])):
-            raise PolicyError("the reference is not measured in every category", hint="run `make bench`")
+            raise PolicyError("the reference is not measured in half of the traffic", hint="run `make bench`")
         mine = estimates.options[r]
         same = np.array([replace(option, directive=mine.directive) == mine for option in estimates.options])
         market = Market(g, q, target_of(terms, float(q[r])).quality, r, np.where(same, 1.0, np.nan))
@@ -138,11 +138,11 @@ def _pooled(known: Known, estimates: Estimates, g: FloatArray) -> tuple[FloatArr
 
     These policies need no shrinkage, and shrunk cells do not add up to the plain mean.
     """
-    q = pooled(estimates.w, estimates.q)
+    q = pooled_quality(estimates.w, estimates.q, estimates.reference)
     v = importance(rows_of(known, estimates).p, estimates.w)
     whole = np.isfinite(known.quality).all(axis=0) & np.isfinite(q)
     q[whole] = v @ known.quality[:, whole]
-    return pooled(estimates.w, g), q
+    return pooled_grams(estimates.w, g, estimates.reference), q
 
 
 def _single(market: Market, option: int) -> Pick:

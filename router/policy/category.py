@@ -15,8 +15,21 @@ from router.domain.decision import Plan
 from router.domain.errors import PolicyError
 from router.domain.estimates import Estimates, FloatArray, Known, Limits, PromptView, Terms
 from router.policy.program import Budget, Capacity, Program, site_names
-from router.policy.solve import Solution, solve
-from router.policy.terms import Target, grams_of, importance, may_be_brief, pooled, rows_of, target_of
+from router.policy.solve import REACH, Solution, solve
+from router.policy.terms import (
+    Target,
+    error_of_cells,
+    grams_of,
+    importance,
+    may_be_brief,
+    pooled_grams,
+    pooled_quality,
+    rows_of,
+    target_of,
+)
+
+STEPS = 12
+"""Higher floors looked at for a plan that is certain enough."""
 
 
 @dataclass(slots=True)
@@ -162,8 +175,8 @@ def plan_of(name: str, solution: Solution, posed: Posed, estimates: Estimates, t
         floor_quality=target.quality,
         expected_g=solution.expected_g,
         expected_quality=solution.expected_q,
-        reference_g=float(pooled(estimates.w, program.g)[r]),
-        reference_quality=float(pooled(estimates.w, program.q)[r]),
+        reference_g=float(pooled_grams(estimates.w, program.g, r)[r]),
+        reference_quality=float(pooled_quality(estimates.w, program.q, r)[r]),
         price_of_quality_g=solution.price_of_quality_g,
         feasible=solution.feasible,
         reachable_quality=None if solution.price_of_quality_g is not None else solution.reachable_quality,
@@ -201,40 +214,74 @@ def _duals(solution: Solution, sites: tuple[str, ...]) -> dict[str, float]:
 def _with_margin(
     plain: Solution, posed: Posed, known: Known, estimates: Estimates, terms: Terms
 ) -> tuple[Solution, tuple[str, ...]]:
-    """The solution at the floor raised by the margin of the confidence, and what there is to say about it.
+    """The cheapest plan that keeps the floor with the confidence asked for, and what there is to say about it.
 
-    The floor is raised to the reference's own quality at the most: with few prompts the margin would ask for more than
-    any option has, and a floor that the reference keeps is not out of reach. Limits come before the margin, which
-    yields to them by as little as it can: a queue without end serves nobody with confidence. The stated floor itself
-    stays, and what the limits leave of the confidence is said.
+    Looked at are the plans of higher floors, up to what can be reached, and each of them mixed with the reference: that
+    is no estimate of itself, so against a share of its own quality it is always certain. Limits come before the margin,
+    since a queue without end serves nobody with confidence: where nothing within them is sure enough, the surest plan
+    is taken and the confidence that is left is said.
     """
+    program, r = posed.program, estimates.reference
+    if terms.confidence <= 0.5 or plain.price_of_quality_g is None:
+        return plain, ()
+    z = NormalDist().inv_cdf(min(terms.confidence, 1 - 1e-9))
+    higher = np.linspace(program.floor, max(plain.reachable_quality, program.floor), STEPS + 1)[1:]
+    found = [plain, *(s for f in higher if not (s := solve(replace(program, floor=float(f)))).shed)]
+    mixable = bool((np.isfinite(program.q[:, r]) & np.isfinite(program.g[:, r])).all())
+    alone = (
+        _certain(np.eye(program.q.shape[1])[[r] * program.w.size], plain, posed, known, estimates) if mixable else None
+    )
+    plans = []
+    for solution in found:
+        plan = _certain(solution.x, solution, posed, known, estimates)
+        plans.append(plan)
+        if alone is not None and plan.bound(z) < 0.0 < alone.bound(z):
+            part = -plan.bound(z) / (alone.bound(z) - plan.bound(z))
+            mixed = (1.0 - part) * plan.solution.x + part * alone.solution.x
+            plans.append(_certain(mixed, solution, posed, known, estimates))
+    within = [plan for plan in plans if program.carries(plan.solution.x, plan.solution.expected_g)] or plans[:1]
+    sure = [plan for plan in within if plan.bound(z) >= -REACH]
+    if sure:
+        return min(sure, key=lambda plan: plan.solution.expected_g).solution, ()
+    best = max(within, key=lambda plan: plan.bound(z))
+    left = NormalDist().cdf(best.gap / best.error) if best.error > 0 else 1.0
+    note = f"the floor holds with a confidence of {left:.2f} instead of {terms.confidence:.2f}: nothing else is surer"
+    return best.solution, (note,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Certain:
+    """A plan with its quality above the floor and the standard error of that."""
+
+    solution: Solution
+    gap: float
+    error: float
+
+    def bound(self, z: float) -> float:
+        return self.gap - z * self.error
+
+
+def _certain(x: FloatArray, of: Solution, posed: Posed, known: Known, estimates: Estimates) -> _Certain:
+    """The plan ``x`` (C, O), a mixture with the plan of a solution, whose prices it keeps."""
     program = posed.program
-    if terms.confidence <= 0.5:
-        return plain, ()
-    error = _paired_error(plain.x, known, estimates, posed.target)
-    # No confidence makes the reference too uncertain to meet a floor that is stated as a share of it.
-    own = float(estimates.w @ reference_quality_of(estimates))
-    wanted = min(program.floor + NormalDist().inv_cdf(min(terms.confidence, 1 - 1e-9)) * error, own)
-    if wanted <= program.floor:
-        return plain, ()
-    raised = solve(replace(program, floor=wanted))
-    if not raised.shed:
-        return raised, ()
-    low, high, best = program.floor, wanted, plain
-    while not plain.shed and high - low > 1e-4:
-        middle = 0.5 * (low + high)
-        tried = solve(replace(program, floor=middle))
-        low, high, best = (low, middle, best) if tried.shed else (middle, high, tried)
-    left = NormalDist().cdf((low - program.floor) / error)
-    return best, (f"the limits leave the floor a confidence of {left:.2f} instead of {terms.confidence:.2f}",)
+    g, q = ((np.where(x > 0, cells, 0.0) * x).sum(axis=1) @ program.w for cells in (program.g, program.q))
+    solution = replace(of, x=x, expected_g=float(g), expected_q=float(q))
+    return _Certain(solution, float(q) - program.floor, _paired_error(x, known, estimates, posed.target))
 
 
 def _paired_error(x: FloatArray, known: Known, estimates: Estimates, target: Target) -> float:
-    """Standard error of (plan - share * reference) over the known prompts."""
+    """Standard error of (plan - share * reference) over the known prompts.
+
+    What was not measured was filled in by its category's mean, whose own error all prompts filled in with it share.
+    """
     rows = rows_of(known, estimates)
     truth = np.where(np.isfinite(known.quality), known.quality, np.nan_to_num(rows.p @ np.nan_to_num(estimates.q)))
     share = 0.0 if target.share is None else target.share
     difference = ((rows.p @ x) * truth).sum(axis=1) - share * truth[:, estimates.reference]
     v = importance(rows.p, estimates.w)
     mean = float(v @ difference)
-    return float(np.sqrt(np.sum(v**2 * (difference - mean) ** 2)))
+    weight = rows.p @ x  # (n, O)
+    weight[:, estimates.reference] -= share
+    filled = np.where(np.isfinite(known.quality), 0.0, v[:, None] * weight)
+    shared = (np.abs(rows.p.T @ filled) * error_of_cells(estimates)).sum(axis=0)  # (O,)
+    return float(np.sqrt(np.sum(v**2 * (difference - mean) ** 2) + np.sum(shared**2)))

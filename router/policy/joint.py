@@ -2,14 +2,14 @@
 
 The joint program, with the known prompts themselves as its rows, is solved by its dual: a price of quality for
 the whole traffic, and a higher one for categories whose own floor binds. Decision and calibration see the same
-thing, what a fit on *other* prompts expects of this one (``Estimates.rows``), and what is counted is how the
-chosen options really did. Letters: i prompt, o option, c category, k rung of the ladder, v_i weight of a prompt.
+thing, what would have been expected of this prompt had it been new (``Estimates.rows``), and what is counted is how
+the chosen options really did. Letters: i prompt, o option, c category, k rung of the ladder, v_i weight of a prompt.
 
     x_i(k)   the option of prompt i on rung k                                        (:mod:`router.policy.ladder`)
     D_c(k) = sum_i v_i p_ic (y_i,x_i(k) - (share - slack) y_i,ref) / w_c             y: the measured quality
     k_c      where D_c crosses 0: a mixture of two rungs, the least dear one that keeps the category's floor
     F(k)   = sum_i v_i (sum_c p_ic f_i,x_i(max(k, k_c)) - share f_i,ref)          f: the quality foretold
-    plan     where F, less its optimism and a margin, crosses 0
+    plan     where F, less the optimism of the same rungs and a margin, crosses 0
              (:mod:`router.policy.optimism`, :mod:`router.policy.mixture`)
 
 Options are chosen by shrunk means (q), but counted by the means as they were measured (f = q with the shrinkage of
@@ -37,6 +37,7 @@ from router.policy.mixture import Comparison, Mixture, cheapest_mixture
 from router.policy.optimism import optimism_of
 from router.policy.terms import (
     Target,
+    error_of_cells,
     expected_of,
     grams_of,
     importance,
@@ -122,7 +123,9 @@ class Joint:
         held = _held(rows.p, quality, self._lowest)  # (n, K + 1) quality with every category on its rung or above
         paid = v @ _held(rows.p, cost, self._lowest)
         told = _held(rows.p, foretold, self._lowest)
-        compare = Comparison.of(v, held, truth[:, r], told, f[:, r], optimism, target)
+        optimism = v @ _held(rows.p, np.broadcast_to(optimism, held.shape), self._lowest)
+        unmeasured = self._unmeasured_error(rows, v, known, chosen)
+        compare = Comparison.of(v, held, truth[:, r], told, f[:, r], optimism, unmeasured, target)
         self._mixture = cheapest_mixture(compare, paid, terms.confidence)
         self._plan = self._as_plan(rows, v, truth, spent, grams.table, target)
         self._respect_limits(known)
@@ -162,6 +165,27 @@ class Joint:
         """Grams with brevity made infinitely dear where a prompt forbids it."""
         assert self._estimates is not None
         return np.where(view.no_brevity[:, None], g + may_be_brief(self._estimates), g)
+
+    def _unmeasured_error(self, view: PromptView, v: FloatArray, known: Known, chosen: NDArray[np.intp]) -> FloatArray:
+        """(K + 1,) standard error of what each rung owes to cells that were not measured, but filled in by a mean.
+
+        All prompts filled in with one option's means share their error, and options do not share theirs.
+        """
+        assert self._estimates is not None
+        assert self._lowest is not None
+        missing = ~np.isfinite(known.quality)
+        rungs = np.arange(chosen.shape[1])
+        if not missing.any():
+            return np.zeros(rungs.size)
+        count = len(self._estimates.options)
+        error = missing * (view.p @ error_of_cells(self._estimates))  # (n, O)
+        total = np.zeros(rungs.size * count)
+        for c in range(view.p.shape[1]):
+            for low, share in self._lowest.parts(c):
+                option = chosen[:, np.maximum(rungs, low)]  # (n, K + 1)
+                part = (share * v * view.p[:, c])[:, None] * np.take_along_axis(error, option, axis=1)
+                total += np.bincount((rungs * count + option).ravel(), part.ravel(), total.size)
+        return np.asarray(np.sqrt((total.reshape(rungs.size, count) ** 2).sum(axis=1)))
 
     def _lowest_rungs(
         self, p: FloatArray, v: FloatArray, quality: FloatArray, foretold: FloatArray, target: Target

@@ -46,7 +46,7 @@ class Comparison:
     Attributes:
         foretold: Mean quality above the floor, as expected.
         optimism: By how much that flatters.
-        error: Standard error of the mean, as measured.
+        error: Standard error of the mean, as measured and as far as it was.
     """
 
     foretold: FloatArray
@@ -62,6 +62,7 @@ class Comparison:
         foretold: FloatArray,
         foretold_reference: FloatArray,
         optimism: FloatArray,
+        unmeasured: FloatArray,
         target: Target,
     ) -> Comparison:
         """Compare prompt by prompt.
@@ -73,12 +74,13 @@ class Comparison:
             foretold: (n, K + 1) expected under each rung.
             foretold_reference: (n,) expected under the reference.
             optimism: (K + 1,) of what is expected.
+            unmeasured: (K + 1,) standard error of the part of the quality that was never measured.
             target: The floor.
         """
         difference = quality - _needed(reference, target)
         mean = v @ difference
         told = v @ (foretold - _needed(foretold_reference, target))
-        error = np.sqrt(np.maximum(v**2 @ (difference - mean) ** 2, 0.0))
+        error = np.sqrt(v**2 @ (difference - mean) ** 2 + unmeasured**2)
         told[-1] = mean[-1]  # of the reference itself nothing was chosen
         if target.share is not None:
             error[-1] = 0.0
@@ -94,6 +96,7 @@ def cheapest_mixture(compare: Comparison, paid: FloatArray, confidence: float) -
     met = bound >= -1e-12
     if not met.any():
         best = int(np.argmax(bound if z > 0 else _rising_to_the_reference(compare.foretold)))
+        best = best if bound[best] > bound[top] else top  # what is promised is never less than the reference gives
         return Mixture((best, best), (1.0, 0.0), float(gap[best]), False)
     found = []
     if met[:top].any():

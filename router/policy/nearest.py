@@ -13,7 +13,7 @@ import numpy as np
 from router.domain.decision import Plan
 from router.domain.errors import PolicyError
 from router.domain.estimates import Estimates, FloatArray, IntArray, Known, PromptView, Terms
-from router.policy.terms import grams_of, pooled, price
+from router.policy.terms import grams_of, pooled_grams, price
 
 CORRECT = 0.5
 
@@ -42,7 +42,9 @@ class Nearest:
         right = np.isfinite(g) & (np.nan_to_num(known.quality) >= CORRECT)
         cost = np.where(right, g, np.inf)
         cheapest = cost.min(axis=1, keepdims=True)
-        mean = np.where(np.isfinite(m := pooled(estimates.w, grams.table)), m, np.inf)  # (O,)
+        mean = np.where(
+            np.isfinite(m := pooled_grams(estimates.w, grams.table, estimates.reference)), m, np.inf
+        )  # (O,)
         tied = np.where(right & (cost <= cheapest), mean, np.inf)
         self._choice = np.where(right.any(axis=1), np.argmin(tied, axis=1), estimates.reference).astype(np.int64)
         unranked = right.any(axis=1) & ~np.isfinite(tied.min(axis=1))

@@ -38,6 +38,9 @@ REACH = 1e-9
 YIELDS = ("latency", "budget", "capacity")
 """Rows in the order in which they give way, each with what it is told apart by in :attr:`Solution.shed`."""
 
+SECOND = 1e-3
+"""Weight of the sites' mean overload beside the worst."""
+
 
 @dataclass(frozen=True, slots=True)
 class Solution:
@@ -130,10 +133,11 @@ def _solve_held(
     result = _linprog(cost, rows.matrix, rows.bound, one_each)
     shed: dict[str, float] = {}
     if result is None:
-        rows, shed = _give_way(rows, one_each)
-        result = _linprog(cost, rows.matrix, rows.bound, one_each)
+        relaxed = _give_way(rows, one_each)
+        result = _linprog(cost, relaxed.matrix, relaxed.bound, one_each)
         if result is None:
             raise PolicyError("the linear program has no solution even with every limit relaxed")
+        shed = _overloads(rows, result.x)
 
     x = np.zeros(usable.shape)
     x[usable] = np.clip(result.x, 0.0, None)
@@ -203,37 +207,46 @@ def _rows(program: Program, category: NDArray[np.intp], option: NDArray[np.intp]
     return _Rows(names, matrix, np.array(bound))
 
 
-def _give_way(rows: _Rows, one_each: csr_array) -> tuple[_Rows, dict[str, float]]:
-    """Relax latency, then budget, then capacity, each by as little as the ones kept longer allow."""
+def _give_way(rows: _Rows, one_each: csr_array) -> _Rows:
+    """Relax latency, then budget, then capacity, each by as little as the ones kept longer allow.
+
+    Of several sites the worst overload is made as small as can be, then the sum of all: a site that has room gives
+    nothing away.
+    """
     groups = [[i for i, n in enumerate(rows.names) if n.split(":")[0] == kind] for kind in YIELDS]
-    bound, shed = rows.bound.copy(), {}
+    bound = rows.bound.copy()
     for position in reversed(range(len(groups))):  # what is kept longest is made good first
         members = groups[position]
         if not members:
             continue
         later = [i for group in groups[:position] for i in group]
         keep = [i for i in range(len(rows.names)) if i not in later]
-        limit = np.abs(rows.bound[members])
-        # one overload v >= 0 for the group: row <= limit (1 + v)
-        slack = np.zeros((len(keep), 1))
-        for i, size in zip(members, limit, strict=True):
-            slack[keep.index(i), 0] = -max(float(size), 1e-12)
-        matrix = csr_array(np.hstack([rows.matrix[keep].toarray(), slack]))
-        cost = np.zeros(matrix.shape[1])
-        cost[-1] = 1.0
-        padded = csr_array(np.hstack([one_each.toarray(), np.zeros((one_each.shape[0], 1))]))
-        result = _linprog(cost, matrix, bound[keep], padded)
+        size = np.maximum(np.abs(rows.bound[members]), 1e-12)
+        # row <= limit (1 + v) with an overload v >= 0 of its own, and v <= V
+        count, columns = len(members), rows.matrix.shape[1]
+        matrix = np.zeros((len(keep) + count, columns + count + 1))
+        matrix[: len(keep), :columns] = rows.matrix[keep].toarray()
+        for m, i in enumerate(members):
+            matrix[keep.index(i), columns + m] = -size[m]
+            matrix[len(keep) + m, [columns + m, -1]] = 1.0, -1.0
+        cost = np.concatenate([np.zeros(columns), np.full(count, SECOND / count), [1.0]])
+        padded = csr_array(np.hstack([one_each.toarray(), np.zeros((one_each.shape[0], count + 1))]))
+        result = _linprog(cost, csr_array(matrix), np.concatenate([bound[keep], np.zeros(count)]), padded)
         if result is None:
             raise PolicyError("the linear program has no solution even with every limit relaxed")
-        overload = float(result.x[-1])
-        if overload > 1e-9:
-            for i, size in zip(members, limit, strict=True):
-                bound[i] = rows.bound[i] + max(float(size), 1e-12) * overload * (1 + 1e-9) + 1e-12
-            used = rows.matrix[members] @ result.x[:-1]
-            for i, size, load in zip(members, limit, used, strict=True):
-                if load > size * (1 + 1e-9):
-                    shed[rows.names[i]] = float(load / max(float(size), 1e-12) - 1.0)
-    return _Rows(rows.names, rows.matrix, bound), shed
+        overload = np.asarray(result.x[columns:-1])
+        bound[members] += np.where(overload > 1e-9, size * overload * (1 + 1e-9) + 1e-12, 0.0)
+    return _Rows(rows.names, rows.matrix, bound)
+
+
+def _overloads(rows: _Rows, x: FloatArray) -> dict[str, float]:
+    """By which share of its limit each limit is exceeded by the shares ``x`` (K,) of the columns in use."""
+    load = rows.matrix @ x
+    return {
+        name: float(load[i] / max(abs(float(rows.bound[i])), 1e-12) - 1.0)
+        for i, name in enumerate(rows.names)
+        if name.split(":")[0] in YIELDS and load[i] > rows.bound[i] + 1e-8 * max(abs(float(rows.bound[i])), 1e-12)
+    }
 
 
 def _row_without_traffic(program: Program, c: int, price: float) -> FloatArray:

@@ -15,6 +15,9 @@ from router.domain.decision import Plan
 from router.domain.errors import PolicyError
 from router.domain.estimates import Estimates, FloatArray, Known, PromptView, Terms
 
+RAKING = 20
+"""Rounds of raking; the categories are nearly disjoint, so a few are enough."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grams:
@@ -117,11 +120,32 @@ def rows_of(known: Known, estimates: Estimates) -> PromptView:
 
 
 def importance(p: FloatArray, w: FloatArray) -> FloatArray:
-    """(n,) weights summing to 1 under which the known prompts have the traffic's shares of categories."""
-    share = p.mean(axis=0)
-    ratio = np.where(share > 1e-12, w / np.maximum(share, 1e-12), 0.0)
-    v = p @ ratio
-    return np.asarray(v / v.sum())
+    """(n,) weights summing to 1 under which the known prompts have the traffic's shares of categories.
+
+    Raking: categories' weights are scaled until ``v @ p`` is ``w``, or comes near it where no weights reach it.
+    """
+    ratio = np.ones(w.size)
+    v = np.full(len(p), 1.0 / len(p))
+    for _ in range(RAKING):
+        share = v @ p
+        if np.abs(share - w).max() < 1e-9:
+            break
+        ratio = ratio * np.where(share > 1e-12, w / np.maximum(share, 1e-12), 0.0)
+        v = p @ ratio
+        v /= v.sum()
+    return v
+
+
+def error_of_cells(estimates: Estimates) -> FloatArray:
+    """(C, O) standard error of the table's quality where it stands in for what was not measured; 0 where unknown.
+
+    Not under that of two right and two wrong answers more (Agresti and Coull): twelve right answers of twelve are no
+    certainty.
+    """
+    n, q = np.nan_to_num(estimates.n), np.nan_to_num(estimates.q)
+    steadied = (q * n + 2.0) / (n + 4.0)
+    error = np.sqrt(np.maximum(np.nan_to_num(estimates.q_se) ** 2, steadied * (1.0 - steadied) / (n + 4.0)))
+    return np.asarray(np.where(np.isfinite(estimates.q), error, 0.0))
 
 
 def may_be_brief(estimates: Estimates) -> FloatArray:
@@ -142,8 +166,9 @@ def constant_plan(
 ) -> Plan:
     """The plan of a policy that gives every prompt the same mix (O,) of options."""
     grams = grams_of(estimates, terms)
-    g, q = pooled(estimates.w, grams.table), pooled(estimates.w, estimates.q)
-    target = target_of(terms, float(q[estimates.reference]))
+    r = estimates.reference
+    g, q = pooled_grams(estimates.w, grams.table, r), pooled_quality(estimates.w, estimates.q, r)
+    target = target_of(terms, float(q[r]))
     return Plan(
         policy=policy,
         categories=estimates.categories,
@@ -152,13 +177,13 @@ def constant_plan(
         x=np.tile(mix, (len(estimates.categories), 1)),
         g=grams.table,
         q=estimates.q,
-        reference=estimates.reference,
+        reference=r,
         floor=terms.floor,
         floor_quality=target.quality,
         expected_g=_dot(mix, g),
         expected_quality=_dot(mix, q),
-        reference_g=float(g[estimates.reference]),
-        reference_quality=float(q[estimates.reference]),
+        reference_g=float(g[r]),
+        reference_quality=float(q[r]),
         feasible=feasible,
         reachable_quality=None if feasible else float(np.nanmax(np.where(np.isfinite(g), q, np.nan))),
         embodied=grams.embodied,
@@ -166,10 +191,32 @@ def constant_plan(
     )
 
 
-def pooled(w: FloatArray, cells: FloatArray) -> FloatArray:
-    """(O,) mean over the traffic; NaN where an option is unknown in a category that occurs."""
-    occurs = w > 0
-    return np.asarray(w[occurs] @ cells[occurs])
+def pooled_quality(w: FloatArray, q: FloatArray, reference: int) -> FloatArray:
+    """(O,) mean quality over the traffic; NaN where an option is known in half of it or less.
+
+    An option that is unknown in some categories is set against the reference in the others: hard categories that it
+    was not measured in must not make it look good.
+    """
+    mean, beside, whole = _means(w, q, reference)
+    return mean + whole - beside
+
+
+def pooled_grams(w: FloatArray, g: FloatArray, reference: int) -> FloatArray:
+    """(O,) likewise of grams, of which the reference's are multiplied: what a category takes, it takes of all."""
+    mean, beside, whole = _means(w, g, reference)
+    return mean * np.where(beside > 0, whole / np.where(beside > 0, beside, 1.0), 1.0)
+
+
+def _means(w: FloatArray, cells: FloatArray, reference: int) -> tuple[FloatArray, FloatArray, float]:
+    """(O,) means where an option is known, those of the reference over the same traffic, and its own over all."""
+    known = np.isfinite(cells)
+    own = cells[:, reference] if known[:, reference].any() else np.zeros(w.size)  # a closed reference compares nothing
+    known &= np.isfinite(own)[:, None]
+    mass = w @ known
+    share = np.where(known, w[:, None], 0.0) / np.maximum(mass, 1e-300)
+    mean = (share * np.where(known, cells, 0.0)).sum(axis=0)
+    beside = np.nan_to_num(own) @ share
+    return np.where(mass > 0.5, mean, np.nan), beside, float(beside[reference])
 
 
 def _dot(mix: FloatArray, values: FloatArray) -> float:

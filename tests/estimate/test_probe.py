@@ -99,3 +99,10 @@ def test_the_reliability_table_compares_what_was_said_with_what_was_right() -> N
     p = np.array([[0.95, 0.05], [0.95, 0.05], [0.4, 0.6]])
     rows = reliability(p, ["a", "b", "b"], ["a", "b"])
     assert [(r.n, r.mean_probability, r.accuracy) for r in rows] == [(1, 0.6, 1.0), (2, 0.95, 0.5)]
+
+
+def test_a_fold_that_saw_one_category_only_takes_its_prompts_for_that_one() -> None:
+    lone = replace(usual().sample(120, seed=9), categories=("math",) * 119 + ("code",))
+    p = out_of_fold(lone)
+    assert (p[:119, 1] > 0.5).all(), "categories are sorted: code, math"
+    assert p[:119, 1].mean() > 0.95

@@ -8,6 +8,7 @@ import pytest
 from router.domain.catalogue import Option
 from router.domain.estimates import Known
 from router.estimate.estimator import fit_estimator
+from router.estimate.known import take
 from router.estimate.prompt import mix
 from tests.policy.worlds import usual
 
@@ -107,3 +108,27 @@ def test_directives_of_a_model_share_one_effort() -> None:
     ratio = view.energy_j[:, 1] / view.energy_j[:, 0]
     by_category = [ratio[[c == name for c in known.categories]] for name in set(known.categories) if name]
     assert max(float(np.std(part)) / float(np.mean(part)) for part in by_category) < 0.05
+
+
+def test_repeated_prompts_teach_no_more_than_one_of_them() -> None:
+    once = WORLD.sample(150, seed=21)
+    rng = np.random.default_rng(21)
+    noise = replace(once, quality=(rng.random(once.quality.shape) < 0.5).astype(float))
+    twice = take(noise, np.tile(np.arange(150), 2))
+    estimator = fit_estimator(twice)
+    view = estimator.view(noise.texts, noise.embeddings)
+    assert view.q is not None
+    table = mix(view.p, estimator.estimates.q)
+    assert np.abs(view.q - table).max() < 0.1, "what is noise in one prompt is no signal in its twin"
+
+
+def test_known_prompts_are_expected_what_a_new_prompt_like_them_is() -> None:
+    known = replace(WORLD.sample(100, seed=22), categories=(None,) * 100, texts=tuple(f"w{i}" for i in range(100)))
+    blind = replace(known, embeddings=np.tile(known.embeddings[:1], (100, 1)))
+    estimator = fit_estimator(blind)
+    rows, fresh = estimator.estimates.rows, estimator.view(("w",), blind.embeddings[:1])
+    assert rows is not None
+    assert rows.q is not None
+    assert fresh.q is not None
+    ahead = rows.q - rows.q[:, :1], fresh.q - fresh.q[:, :1]
+    assert np.abs(ahead[0] - ahead[1]).max() < 1e-9, "nothing tells these prompts apart, so no price may"

@@ -109,3 +109,28 @@ def test_the_reference_can_be_named() -> None:
 def test_nothing_measured_is_refused() -> None:
     with pytest.raises(PolicyError, match="make bench"):
         reference_of(replace(KNOWN, energy_j=np.full_like(KNOWN.energy_j, np.nan)))
+
+
+def test_a_category_nobody_measured_keeps_the_seconds_of_the_reference() -> None:
+    known = replace(KNOWN, duration_s=KNOWN.energy_j / 100)
+    lonely = np.hstack([0.999 * HARD, np.full((len(HARD), 1), 0.001)])
+    found = estimate(known, lonely, ("c0", "c1", "c2", "rare"))
+    assert np.isfinite(found.q[3]).sum() == 1
+    assert found.duration_s[3, found.reference] == pytest.approx(known.duration_s[:, found.reference].mean())
+
+
+def test_quality_stays_within_its_bounds() -> None:
+    rng = np.random.default_rng(31)
+    for _ in range(20):
+        p = np.eye(3)[rng.integers(0, 3, 18)]
+        few = replace(
+            KNOWN,
+            **{
+                name: getattr(KNOWN, name)[:18]
+                for name in ("ids", "texts", "categories", "embeddings", "duration_s", "energy_j")
+            },
+            quality=(rng.random((18, 3)) < np.array([0.99, 0.6, 0.3])).astype(float),
+        )
+        q = estimate(few, p, ("a", "b", "c")).q
+        assert np.nanmax(q) <= 1.0
+        assert np.nanmin(q) >= 0.0

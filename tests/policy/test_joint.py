@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from router.domain.catalogue import Floor, Option
 from router.domain.errors import PolicyError
 from router.domain.estimates import Limits, PromptView
+from router.estimate.table import estimate, redrawn
 from router.policy.category import CategoryLP
 from router.policy.joint import Joint
 from router.policy.ladder import Ladder, rising
-from tests.policy.worlds import table, terms, usual
+from tests.policy.worlds import World, table, terms, usual
 
 WORLD = usual()
 KNOWN = WORLD.sample(1500, seed=1)
@@ -220,3 +221,22 @@ def test_dearer_quality_buys_better_options() -> None:
     assert chosen[-2:].tolist() == [0, 0]
     quality = np.array([0.9, 0.7, 0.2])[chosen]
     assert (np.diff(quality) >= 0).all()
+
+
+@pytest.mark.parametrize("slack", [0.0, 0.05])
+def test_floors_of_categories_do_not_hide_the_luck_of_what_they_lift(slack: float) -> None:
+    flat = World(
+        w=np.array([0.5, 0.5]),
+        q=np.array([[0.8] + [0.7] * 7] * 2),
+        energy_j=np.array([[1000.0] + [100.0 + o for o in range(7)]] * 2),
+    )
+    gaps: dict[float | None, list[float]] = {None: [], slack: []}
+    for seed in range(12):
+        known = flat.sample(60, seed)
+        p = np.array([[c == "c0", c == "c1"] for c in known.categories], dtype=np.float64)
+        found = replace(estimate(known, p, ("c0", "c1")), draws=redrawn(p, known.quality, 60, seed))
+        for wanted, gap in gaps.items():
+            plan = Joint().fit(known, found, terms(0.95, 8, slack=wanted)).plan
+            assert plan is not None
+            gap.append(plan.expected_quality - flat.truth(plan.x)[0])
+    assert np.mean(gaps[slack]) < np.mean(gaps[None]) + 0.012

@@ -44,22 +44,31 @@ def test_with_confidence_the_reference_may_be_the_cheaper_certainty() -> None:
     assert found.rungs[1] == 3
 
 
-def test_out_of_reach_it_gives_the_rung_foretold_to_be_best() -> None:
-    high = Comparison(
+def out_of_reach(optimism: float) -> Comparison:
+    return Comparison(
         foretold=np.array([-0.3, -0.2, -0.07, -0.10]),
-        optimism=np.array([0.0, 0.0, 0.05, 0.0]),
+        optimism=np.array([0.0, 0.0, optimism, 0.0]),
         error=np.array([0.01, 0.01, 0.01, 0.01]),
     )
-    found = cheapest_mixture(high, PAID, 0.5)
+
+
+def test_out_of_reach_it_gives_the_rung_foretold_to_be_best() -> None:
+    found = cheapest_mixture(out_of_reach(0.02), PAID, 0.5)
     assert not found.feasible
     assert found.rungs == (2, 2)
+
+
+def test_out_of_reach_it_never_promises_less_than_the_reference_gives() -> None:
+    found = cheapest_mixture(out_of_reach(0.05), PAID, 0.5)
+    assert found.rungs == (3, 3)
+    assert found.quality_gap == pytest.approx(-0.10)
 
 
 def test_differences_are_counted_prompt_by_prompt() -> None:
     quality = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     v = np.full(4, 0.25)
     compare = Comparison.of(
-        v, quality, quality[:, 1], quality * 0.5, quality[:, 1] * 0.5, np.zeros(2), Target(0.75, 1.0)
+        v, quality, quality[:, 1], quality * 0.5, quality[:, 1] * 0.5, np.zeros(2), np.zeros(2), Target(0.75, 1.0)
     )
     assert compare.foretold == pytest.approx([0.0, 0.0])
     assert compare.error[1] == 0.0

@@ -208,3 +208,38 @@ def test_capacity_comes_from_slots() -> None:
 def test_latency_rows_need_durations() -> None:
     with pytest.raises(PolicyError, match="duration_s"):
         solve(simple(max_mean_duration_s=1.0))
+
+
+def test_a_site_with_room_gives_nothing_away_when_another_is_overloaded() -> None:
+    nan = np.nan
+    program = Program(
+        w=np.array([0.5, 0.5]),
+        g=np.array([[1.0, nan, nan], [nan, 1.0, 5.0]]),
+        q=np.array([[0.5, nan, nan], [nan, 0.5, 0.5]]),
+        floor=0.4,
+        duration_s=np.ones((2, 3)),
+        capacity=Capacity(np.array([0, 1, 2]), np.array([0.1, 0.2, 10.0]), rate_per_s=1.0),
+    )
+    solution = solve(program)
+    assert solution.shed == {"capacity:0": pytest.approx(4.0)}, "only the first site is asked for more than it has"
+    assert solution.x[1] == pytest.approx([0.0, 0.4, 0.6])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000))
+def test_every_overload_is_said_and_none_that_is_not_there(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    limits = np.array([0.1, 0.2, 0.2, 0.3])
+    q = np.where(rng.random((3, 4)) < 0.8, 0.5, np.nan)
+    q[0], q[:, 3] = [0.5, np.nan, np.nan, np.nan], [np.nan, 0.5, 0.5]
+    program = Program(
+        w=np.array([0.4, 0.3, 0.3]),
+        g=rng.random((3, 4)),
+        q=q,
+        floor=0.3,
+        duration_s=np.ones((3, 4)),
+        capacity=Capacity(np.arange(4), limits, rate_per_s=1.0),
+    )
+    solution = solve(program)
+    over = (program.w @ solution.x) / limits - 1.0
+    assert solution.shed == {f"capacity:{s}": pytest.approx(v) for s, v in enumerate(over) if v > 1e-7}

@@ -19,7 +19,7 @@ import typer
 from router.domain.catalogue import Floor, Option
 from router.domain.estimates import FloatArray, Known, Terms
 from router.estimate.estimator import fit_estimator
-from router.policy.registry import make_policy
+from router.policy.registry import POLICY_NAMES, make_policy
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -151,9 +151,11 @@ def promise(
     floor: Annotated[float, typer.Option("--floor", min=0.0, max=1.0, help="Share of the reference.")] = 0.95,
     confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="That it holds.")] = 0.9,
     policy: Annotated[str, typer.Option("--policy", help="joint or category-lp.")] = "joint",
-    seed: Annotated[int, typer.Option("--seed", help="Of the first world.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the first world.")] = 0,
 ) -> None:
     """How often the true accuracy falls under its floor, and what the certainty costs."""
+    if policy not in POLICY_NAMES:
+        raise typer.BadParameter(f"no policy {policy}; choose from {', '.join(POLICY_NAMES)}", param_hint="--policy")
     kept = simulate(fits, n=prompts, floor=floor, confidence=confidence, seed=seed, policy=policy)
     typer.echo(json.dumps(asdict(kept), indent=1))
 

@@ -33,6 +33,9 @@ DEFAULT_POLICIES = (
     ORACLE,
 )  # fmt: skip
 
+MUCH = 0.005
+"""Share of a policy's weight on unmeasured cells from which on it is told."""
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -50,6 +53,7 @@ class Result:
     n_known: int
     n_heldout: int
     has_cascades: bool
+    has_embodied: bool
     under: dict[str, float]
 
 
@@ -58,7 +62,7 @@ def replay(
     known: Annotated[Path, typer.Option("--known", help="Measurements (JSON lines, .gz welcome).")],
     heldout: Annotated[Path | None, typer.Option("--heldout", help="Unseen prompts; else a share of --known.")] = None,
     split: Annotated[float | None, typer.Option("--split", help="Known share of a random split [.5].")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the (first) split.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the (first) split.")] = 0,
     splits: Annotated[int, typer.Option("--splits", min=1, help="So many splits, averaged.")] = 1,
     floor: Annotated[str, typer.Option("--floor", help="Share of the reference (.95) or accuracy (.72abs).")] = ".95",
     confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.9999, help="That the floor holds.")] = 0.5,
@@ -89,11 +93,19 @@ def replay(
         setting = Setting(intensity, embodied, own_slack, confidence, reference, cascades_of(cascades))
         wanted = floor_of(floor)
         levels = levels_of(at)
+        if heldout is not None and (split is not None or splits > 1):
+            raise ConfigError(
+                "--heldout gives both sides, so there is nothing to split", hint="leave out one of the two"
+            )
+        if equal_accuracy and set(names) == {ORACLE}:
+            raise ConfigError("the oracle has no floors to sweep", hint="name a policy beside it")
         corpus = Corpus.load(known, heldout, embedder(), marked=split is None)
         if corpus.sides is not None and splits > 1:
-            raise ConfigError("--splits needs prompts to split", hint="leave out --heldout, or add --split .5")
+            raise ConfigError("the file marks its own two sides", hint="add --split .5 to split it anew")
         seeds = range(seed, seed + splits)
-        folds = _shown(corpus.folds(setting, split or 0.5, seeds), splits if corpus.sides is None else 1)
+        folds = _shown(
+            corpus.folds(setting, 0.5 if split is None else split, seeds), splits if corpus.sides is None else 1
+        )
         if equal_accuracy:
             _equal_accuracy(folds, names, setting, levels, len(corpus.measurements), as_json)
             return
@@ -108,16 +120,17 @@ def replay(
 def weigh(fold: Fold, names: Sequence[str], setting: Setting, floor: Floor) -> Result:
     """Score every policy on one split."""
     options, r = fold.unseen.options, fold.decider.estimates.reference
-    plain = HeldOut.of(fold.unseen, r, setting.terms(options, floor))
-    if plain.quality.shape[0] == 0:
-        raise ConfigError(f"the reference {options[r]} was measured on none of the held-out prompts")
-    kept = np.isfinite(fold.unseen.quality[:, r]) & np.isfinite(fold.unseen.energy_j[:, r])
+    plain = held_out(fold, setting, floor)
     scores: dict[str, Score] = {}
     intervals: dict[str, dict[str, tuple[float, float] | None]] = {}
     notes: dict[str, tuple[str, ...]] = {}
     under: dict[str, float] = {}
     if setting.cascades != "off":
         notes["cascades"] = fold.cascading.notes
+    notes["grams"] = setting.remarks(has_embodied=fold.has_embodied(setting))
+    unmeasured = [str(option) for option, q in zip(options, plain.quality.T, strict=True) if not np.isfinite(q).any()]
+    if unmeasured:
+        notes["held out"] = (f"not measured there, so never scored: {', '.join(unmeasured)}",)
     for entry in entries(names, has_cascades=fold.cascading.has_signals):
         name, held = entry.label, plain
         promised: float | None = None
@@ -127,19 +140,50 @@ def weigh(fold: Fold, names: Sequence[str], setting: Setting, floor: Floor) -> R
         else:
             side = fold.side(is_cascading=entry.is_cascading)
             terms = setting.terms(side.unseen.options, floor)
-            held = HeldOut.of(side.unseen, r, terms)
+            held = HeldOut.of(side.unseen, r, terms, with_embodied=fold.has_embodied(setting))
             fitted = make_policy(entry.policy).fit(side.known, side.estimates, terms)
-            got = outcome(fitted.weights(side.view)[kept], held)
+            got = outcome(fitted.weights(side.view)[held.kept], held)
             promised = None if fitted.plan is None else fitted.plan.expected_quality
-            notes[name] = () if fitted.plan is None else fitted.plan.notes
+            notes[name] = (*_moved(got), *(() if fitted.plan is None else fitted.plan.notes))
         scores[name] = score(got, held, promised)
         intervals[name] = _intervals(got, held)
         against = np.ones_like(got.quality) if floor.absolute else held.quality[:, r]
         under[name] = share_under(got.quality, against, floor.value)
-    has_columns = fold.cascading.side is not None
     return Result(
-        scores, intervals, notes, str(options[r]), fold.n_known, int(plain.quality.shape[0]), has_columns, under
+        scores,
+        intervals,
+        notes,
+        reference=str(options[r]),
+        n_known=fold.n_known,
+        n_heldout=int(plain.quality.shape[0]),
+        has_cascades=fold.cascading.side is not None,
+        has_embodied=fold.has_embodied(setting),
+        under=under,
     )
+
+
+def held_out(fold: Fold, setting: Setting, floor: Floor) -> HeldOut:
+    """The held-out prompts of a split that can be scored.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    r = fold.decider.estimates.reference
+    options = fold.unseen.options
+    held = HeldOut.of(fold.unseen, r, setting.terms(options, floor), with_embodied=fold.has_embodied(setting))
+    if held.quality.shape[0] == 0:
+        raise ConfigError(
+            f"the reference {options[r]} was measured on none of the held-out prompts",
+            hint="name one that was with --reference",
+        )
+    return held
+
+
+def _moved(got: PerPrompt) -> tuple[str, ...]:
+    share = float(got.moved.mean())
+    if share < MUCH:
+        return ()
+    return (f"{share:.0%} of its weight is on options not measured on the prompt, and scored as those that were",)
 
 
 def summarise(results: Sequence[Result], floor: Floor, setting: Setting) -> dict[str, Any]:
@@ -162,6 +206,7 @@ def summarise(results: Sequence[Result], floor: Floor, setting: Setting) -> dict
         "intensity_g_per_kwh": setting.intensity_g_per_kwh,
         "embodied": setting.embodied_g,
         "policies": policies,
+        "embodied_included": first.has_embodied,
         "confidence": setting.confidence,
         "slack": setting.slack,
         "splits": len(results),
@@ -203,7 +248,8 @@ def _equal_accuracy(
     for fold in folds:
         if curves is None:
             swept = entries([name for name in names if name != ORACLE], has_cascades=fold.cascading.has_signals)
-            curves, notes = Curves(tuple(entry.label for entry in swept), n), fold.cascading.notes
+            curves = Curves(tuple(entry.label for entry in swept), n)
+            notes = (*fold.cascading.notes, *setting.remarks(has_embodied=fold.has_embodied(setting)))
         with_columns += fold.cascading.side is not None
         curves.add(fold, setting)
     assert curves is not None  # there is at least one split
@@ -216,6 +262,7 @@ def _equal_accuracy(
         "slack": setting.slack,
         "intensity_g_per_kwh": setting.intensity_g_per_kwh,
         "embodied": setting.embodied_g,
+        "weight_on_unmeasured": curves.moved(),
         "curves": {
             name: {"relative_accuracy": list(a), "carbon_saving": list(b)}
             for name, a, b in zip(curves.policies, *mean_curve(curves, np.ones(len(curves.rows)), None), strict=True)
@@ -227,7 +274,10 @@ def _equal_accuracy(
     if as_json:
         typer.echo(json.dumps(_clean(data), indent=1))
         return
-    print_curves(found, levels, len(curves.rows), notes, with_columns)
+    moved = [
+        f"{name}: {share:.0%} of its weight was scored as other options'" for name, share in curves.moved().items()
+    ]
+    print_curves(found, levels, len(curves.rows), (*notes, *moved), with_columns)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

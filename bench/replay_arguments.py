@@ -56,6 +56,9 @@ def levels_of(text: str) -> tuple[float, ...]:
         ConfigError: If it is not that.
     """
     try:
-        return tuple(float(part) for part in text.replace(",", " ").split())
+        levels = tuple(float(part) for part in text.replace(",", " ").split())
     except ValueError:
-        raise ConfigError(f"--at takes accuracies such as 1.00,.95, not {text!r}") from None
+        levels = ()
+    if not levels or not all(0.0 < level <= 1.5 for level in levels):
+        raise ConfigError(f"--at takes shares of the reference's accuracy such as 1.00,.95, not {text!r}")
+    return levels

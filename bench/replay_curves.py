@@ -66,6 +66,7 @@ class Curves:
         reference_g: Likewise.
         rows: Per split: places in the corpus.
         worst: Per split: (policies, floors) worst category's relative accuracy.
+        shares_moved: Per split: (policies,) weight on options that were not measured, mean over prompts and floors.
     """
 
     policies: tuple[str, ...]
@@ -76,18 +77,25 @@ class Curves:
     reference_g: list[FloatArray] = field(default_factory=list)
     rows: list[IntArray] = field(default_factory=list)
     worst: list[FloatArray] = field(default_factory=list)
+    shares_moved: list[FloatArray] = field(default_factory=list)
+
+    def moved(self) -> dict[str, float]:
+        """Share of each policy's weight that was on options not measured on the prompt, where it is worth telling."""
+        share = np.mean(self.shares_moved, axis=0)
+        return {name: float(s) for name, s in zip(self.policies, share, strict=True) if s >= 0.005}
 
     def add(self, fold: Fold, setting: Setting) -> None:
         """Sweep one fitted split."""
         r = fold.decider.estimates.reference
-        reference = HeldOut.of(fold.unseen, r, setting.terms(fold.unseen.options, Floor(1.0)))
-        kept = np.isfinite(fold.unseen.quality[:, r]) & np.isfinite(fold.unseen.energy_j[:, r])
-        quality, g, worst = [], [], []
+        with_embodied = fold.has_embodied(setting)
+        terms = setting.terms(fold.unseen.options, Floor(1.0))
+        reference = HeldOut.of(fold.unseen, r, terms, with_embodied=with_embodied)
+        quality, g, worst, moved = [], [], [], []
         for label in self.policies:
             name = label.removesuffix(WITHOUT)
             side = fold.side(is_cascading=label in CASCADING)
             options = side.unseen.options
-            held = HeldOut.of(side.unseen, r, setting.terms(options, Floor(1.0)))
+            held = HeldOut.of(side.unseen, r, setting.terms(options, Floor(1.0)), with_embodied=with_embodied)
             at_floors: list[PerPrompt] = []
             for floor in FLOORS:
                 if name in WITHOUT_FLOOR and at_floors:
@@ -95,16 +103,18 @@ class Curves:
                     continue
                 terms = setting.terms(options, Floor(floor))
                 fitted = make_policy(name).fit(side.known, side.estimates, terms)
-                at_floors.append(outcome(fitted.weights(side.view)[kept], held))
+                at_floors.append(outcome(fitted.weights(side.view)[held.kept], held))
             quality.append([got.quality for got in at_floors])
             g.append([got.g for got in at_floors])
             worst.append([worst_category(got, held) for got in at_floors])
+            moved.append(np.mean([got.moved.mean() for got in at_floors]))
         self.quality.append(np.array(quality, dtype=np.float32).astype(np.float64))
         self.g.append(np.array(g))
         self.worst.append(np.array(worst))
         self.reference_quality.append(reference.quality[:, r])
         self.reference_g.append(reference.g[:, r])
-        self.rows.append(fold.rows[kept])
+        self.rows.append(fold.rows[reference.kept])
+        self.shares_moved.append(np.array(moved))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +168,22 @@ def read(curves: Curves, levels: Sequence[float], seed: int = 0) -> dict[str, di
             if joint is not None and p != joint:
                 ahead = (
                     _known(centre[joint, a] - centre[p, a]),
-                    percentiles(over_splits[:, joint, a] - over_splits[:, p, a]),
+                    _over(splits, over_splits[:, joint, a] - over_splits[:, p, a]),
                     percentiles(over_prompts[:, joint, a] - over_prompts[:, p, a]),
                 )
             found[name][level] = Reading(
                 saving=_known(centre[p, a]),
-                interval_over_splits=percentiles(over_splits[:, p, a]),
+                interval_over_splits=_over(splits, over_splits[:, p, a]),
                 interval_over_prompts=percentiles(over_prompts[:, p, a]),
                 ahead=ahead,
                 worst_category=_known(_worst_at(curves, p, level)),
             )
     return found
+
+
+def _over(splits: int, values: FloatArray) -> tuple[float, float] | None:
+    """One split has nothing to vary over."""
+    return None if splits < 2 else percentiles(values)
 
 
 def mean_curve(curves: Curves, splits: FloatArray, prompts: FloatArray | None) -> tuple[FloatArray, FloatArray]:

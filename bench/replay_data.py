@@ -19,6 +19,7 @@ from router.domain.record import Measurement
 from router.domain.sci import embodied_g_per_s, operational_g_per_j
 from router.estimate.known import build_known
 from router.learn.refit import Decider, fit_decider
+from router.policy.terms import grams_of
 
 LIFETIME_S = 5 * 365 * 24 * 3600.0
 """Over which embodied grams are spread: five years, as Sprout has it."""
@@ -43,6 +44,15 @@ class Setting:
     confidence: float = 0.5
     reference: str | None = None
     cascades: CascadeMode = "off"
+
+    def remarks(self, *, has_embodied: bool) -> tuple[str, ...]:
+        """What is to be said of the grams."""
+        found = []
+        if self.embodied_g > 0 and not has_embodied:
+            found.append("embodied grams are left out: the seconds of some options are not known")
+        if self.intensity_g_per_kwh == 0 and not has_embodied:
+            found.append("at 0 g/kWh every option emits the same: what is chosen says nothing")
+        return tuple(found)
 
     def terms(self, options: Sequence[Option], floor: Floor) -> Terms:
         """The same site for all options."""
@@ -77,6 +87,11 @@ class Fold:
     view: PromptView
     n_known: int
     cascading: Cascading = NO_CASCADES
+
+    def has_embodied(self, setting: Setting) -> bool:
+        """Whether the plans count embodied grams: some are stated, and the seconds of all options are known."""
+        terms = setting.terms(self.unseen.options, Floor(1.0))
+        return setting.embodied_g > 0 and grams_of(self.decider.estimates, terms).with_embodied
 
     def side(self, *, is_cascading: bool) -> Side:
         """What a policy is fitted and scored on, with the cascades where it may use them and there are any."""

@@ -1,7 +1,8 @@
 """How a policy would have done on prompts it has not seen: expectations over its weights, nothing drawn.
 
-An option without a measured quality or energy on a held-out prompt cannot be scored there: its weight goes to the
-options that were measured on it, in proportion, and to the reference where none of those has any.
+An option without a measured quality or energy (or seconds, where embodied grams count) on a held-out prompt cannot be
+scored there: its weight goes to the options that were measured on it, in proportion, and to the reference where none of
+those has any. How much weight went that way is told: where it is much, the score says little of the policy.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.domain.estimates import FloatArray, Known, Terms
 
@@ -23,6 +25,7 @@ class HeldOut:
         g: (n, O) grams, NaN unknown.
         category: (n,) label, None where there is none.
         reference: Column.
+        kept: (N,) which of the unseen prompts these are.
     """
 
     quality: FloatArray
@@ -30,31 +33,40 @@ class HeldOut:
     g: FloatArray
     category: tuple[str | None, ...]
     reference: int
+    kept: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, unseen: Known, reference: int, terms: Terms) -> HeldOut:
-        """Only prompts on which the reference itself was measured: savings are against it."""
+    def of(cls, unseen: Known, reference: int, terms: Terms, *, with_embodied: bool = False) -> HeldOut:
+        """Only prompts on which the reference itself was measured: savings are against it.
+
+        Args:
+            unseen: N prompts.
+            reference: Column.
+            terms: Grams per joule and second.
+            with_embodied: Whether seconds count, as they did for the plan.
+        """
         g = unseen.energy_j * terms.g_per_j
-        embodied = unseen.duration_s * terms.g_per_s
-        if np.isfinite(embodied[np.isfinite(g)]).all():
-            g = g + embodied
-        rows = np.isfinite(unseen.quality[:, reference]) & np.isfinite(unseen.energy_j[:, reference])
+        if with_embodied:
+            g = g + unseen.duration_s * terms.g_per_s
+        rows = np.isfinite(unseen.quality[:, reference]) & np.isfinite(g[:, reference])
         return cls(
             quality=unseen.quality[rows],
             energy_j=unseen.energy_j[rows],
             g=g[rows],
             category=tuple(c for c, kept in zip(unseen.categories, rows, strict=True) if kept),
             reference=reference,
+            kept=rows,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class PerPrompt:
-    """Expected outcome of one policy, (n,) each."""
+    """Expected outcome of one policy, (n,) each, and the weight that was scored as other options'."""
 
     quality: FloatArray
     energy_j: FloatArray
     g: FloatArray
+    moved: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +85,9 @@ class Score:
 
 def outcome(weights: FloatArray, held: HeldOut) -> PerPrompt:
     """What weights (n, O) come to on each prompt."""
-    scored = np.isfinite(held.quality) & np.isfinite(held.energy_j)
+    scored = np.isfinite(held.quality) & np.isfinite(held.g)
     kept = np.where(scored, weights, 0.0)
+    moved = 1.0 - kept.sum(axis=1)
     lost = kept.sum(axis=1) <= 1e-12
     kept[lost, held.reference] = 1.0
     kept /= kept.sum(axis=1, keepdims=True)
@@ -82,7 +95,7 @@ def outcome(weights: FloatArray, held: HeldOut) -> PerPrompt:
     def mean(values: FloatArray) -> FloatArray:
         return np.asarray((kept * np.where(scored, values, 0.0)).sum(axis=1))
 
-    return PerPrompt(mean(held.quality), mean(held.energy_j), mean(held.g))
+    return PerPrompt(mean(held.quality), mean(held.energy_j), mean(held.g), moved)
 
 
 def oracle(held: HeldOut) -> FloatArray:

@@ -27,6 +27,7 @@ from router.domain.sci import operational_g_per_j
 from router.estimate.known import build_known, take
 from router.learn.refit import fit_decider
 from router.policy.registry import make_policy
+from router.policy.terms import grams_of
 
 KNOWN_PER_CATEGORY = 50
 UNSEEN_PER_CATEGORY = 5
@@ -178,7 +179,9 @@ def _schemes(
         decider = fit_decider(take(known, seen), terms_of(options, Floor(1.0)), policy="reference")
         held_out = take(known, unseen)
         r = decider.estimates.reference
-        held = HeldOut.of(held_out, r, terms_of(options, Floor(1.0)))
+        terms = terms_of(options, Floor(1.0))
+        with_embodied = grams_of(decider.estimates, terms).with_embodied
+        held = HeldOut.of(held_out, r, terms, with_embodied=with_embodied)
         view = decider.view(held_out.texts, held_out.embeddings)
         if which == AT_L0:
             yield which, "reference everywhere", options[r], _mean(np.eye(len(options))[np.full(len(unseen), r)], held)
@@ -200,7 +203,7 @@ def _schemes(
 
 
 def _mean(weights: FloatArray, held: HeldOut) -> Mean:
-    got = outcome(weights, held)
+    got = outcome(weights[held.kept], held)
     return Mean(float(got.quality.mean()), float(got.g.mean()))
 
 

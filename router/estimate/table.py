@@ -162,7 +162,7 @@ def reference_of(known: Known, wanted: Option | str | None = None) -> int:
                 return o
         raise PolicyError(
             f"the reference {wanted} has no measured quality and energy",
-            hint="measure it with `make bench`, or leave `reference` out of models.yaml",
+            hint="measure it with `make bench`, or name another reference, or none",
         )
     plain = np.array([option.directive == NO_DIRECTIVE for option in known.options])
     pool = usable & plain if (usable & plain).any() else usable

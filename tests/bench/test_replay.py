@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from bench.intervals import at_level, interval_of_mean, interval_of_ratio, share_under
 from bench.promise import simulate
-from bench.replay import DEFAULT_POLICIES, summarise, weigh
+from bench.replay import DEFAULT_POLICIES, app, summarise, weigh
 from bench.replay_curves import FLOORS, Curves, read
 from bench.replay_data import Corpus, Fold, Setting
 from bench.replay_scores import HeldOut, oracle, outcome, score
@@ -89,6 +91,7 @@ def test_scores_are_expectations_computed_by_hand() -> None:
         g=np.array([[1.0, 0.1], [2.0, 0.2]]),
         category=("a", "b"),
         reference=0,
+        kept=np.ones(2, dtype=np.bool_),
     )
     got = score(outcome(np.array([[0.5, 0.5], [0.0, 1.0]]), held), held, promised=0.8)
     assert got.accuracy == 0.75
@@ -104,11 +107,13 @@ def test_what_was_not_measured_on_a_held_out_prompt_is_not_guessed() -> None:
     held = HeldOut(
         quality=np.array([[1.0, np.nan], [0.0, 1.0]]),
         energy_j=np.array([[10.0, 1.0], [20.0, 2.0]]),
-        g=np.ones((2, 2)),
+        g=np.array([[1.0, np.nan], [1.0, 1.0]]),
         category=(None, None),
         reference=0,
+        kept=np.ones(2, dtype=np.bool_),
     )
     got = outcome(np.array([[0.0, 1.0], [0.0, 1.0]]), held)
+    assert got.moved.tolist() == [1.0, 0.0]
     assert got.quality.tolist() == [1.0, 1.0]
     assert got.energy_j.tolist() == [10.0, 2.0]
 
@@ -214,6 +219,63 @@ def test_the_promise_is_kept_and_still_worth_making() -> None:
     assert kept.missed <= 0.10 + 0.09
     assert kept.saving >= 2 / 3 * kept.saving_without_margin - 0.02
     assert kept.saving > 0.15
+
+
+def without_seconds(rows: list[Measurement], of: int) -> list[Measurement]:
+    """The seconds of one option are not known on one prompt."""
+    first = rows[of]
+    outcomes = (*first.outcomes[:-1], replace(first.outcomes[-1], duration_s=None))
+    return [*rows[:of], replace(first, outcomes=outcomes), *rows[of + 1 :]]
+
+
+def test_embodied_grams_count_on_both_sides_or_on_none(tmp_path: Path) -> None:
+    setting = Setting(embodied_g=1e6)
+    known, unseen = recorded(200), recorded(60, seed=1)
+    whole = weigh(next(corpus(tmp_path, known, unseen).folds(setting, 0.5, [0])), ("cheapest",), setting, Floor(0.9))
+    part = corpus(tmp_path, known, without_seconds(unseen, 7))
+    lacking = weigh(next(part.folds(setting, 0.5, [0])), ("cheapest",), setting, Floor(0.9))
+    assert whole.has_embodied
+    assert lacking.has_embodied
+    assert lacking.scores["cheapest"].gco2e == pytest.approx(whole.scores["cheapest"].gco2e, rel=0.25)
+    assert any("not measured on the prompt" in note for note in lacking.notes["cheapest"])
+    bare = [replace(m, outcomes=tuple(replace(o, duration_s=None) for o in m.outcomes)) for m in known]
+    none = weigh(next(corpus(tmp_path, bare, unseen).folds(setting, 0.5, [0])), ("cheapest",), setting, Floor(0.9))
+    assert not none.has_embodied
+    assert any("left out" in note for note in none.notes["grams"])
+
+
+def test_weight_on_what_was_not_measured_is_told(tmp_path: Path) -> None:
+    unseen = [replace(m, outcomes=m.outcomes[:2]) for m in recorded(60, seed=1)]
+    fold = next(corpus(tmp_path, recorded(200), unseen).folds(Setting(), 0.5, [0]))
+    found = weigh(fold, ("cheapest",), Setting(), Floor(0.9))
+    assert any(note.startswith("100% of its weight") for note in found.notes["cheapest"])
+    assert any("never scored" in note for note in found.notes["held out"])
+    curves = Curves(("cheapest",), 260)
+    curves.add(fold, Setting())
+    assert curves.moved() == {"cheapest": pytest.approx(1.0)}
+    assert read(curves, (0.95,))["cheapest"][0.95].interval_over_splits is None, "one split has nothing to vary over"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--split", "0"), "between 0 and 1"),
+        (("--heldout", "known.jsonl", "--split", ".5"), "nothing to split"),
+        (("--heldout", "known.jsonl", "--splits", "3"), "nothing to split"),
+        (("--policies", "oracle", "--equal-accuracy"), "no floors to sweep"),
+        (("--at", "95", "--equal-accuracy"), "--at takes"),
+        (("--at", "", "--equal-accuracy"), "--at takes"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_measurements(tmp_path / "known.jsonl", recorded(40))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bench.replay.embedder", HashedEmbedder)
+    found = CliRunner().invoke(app, ["--known", "known.jsonl", *arguments])
+    assert found.exit_code == 1
+    assert message in found.output
 
 
 @pytest.mark.skipif(not (SHARED / "outcomes").exists(), reason=f"no recorded outcomes at {SHARED}")

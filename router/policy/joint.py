@@ -237,12 +237,13 @@ class Joint:
         x[mass <= 0] = np.eye(len(estimates.options))[r]
         finite = np.where(x_rows > 0, spent, 0.0)
         notes = []
+        reachable = None if mixture.reachable_gap is None else target.quality + mixture.reachable_gap
         bound = [name for name, low in zip(estimates.categories, self._lowest.above, strict=True) if low == top]
         if bound and min(mixture.rungs) < top:
             notes.append(f"the floor of {', '.join(bound)} is kept with the reference's help")
-        if not mixture.feasible:
+        if reachable is not None:
             notes.append(
-                f"the floor is out of reach: at most {target.quality + mixture.quality_gap:.3f} can be had"
+                f"the floor is out of reach: at most {reachable:.3f} can be had"
                 + (f" with confidence {self._terms.confidence:g}" if self._terms.confidence > 0.5 else "")
             )
         prices = [float(self._ladder.prices[min(rung, top - 1)]) for rung in mixture.rungs]
@@ -263,7 +264,7 @@ class Joint:
             reference_quality=float(v @ truth[:, r]),
             price_of_quality_g=min(prices) if mixture.feasible else None,
             feasible=mixture.feasible,
-            reachable_quality=None if mixture.feasible else target.quality + mixture.quality_gap,
+            reachable_quality=reachable,
             embodied="included" if self._with_embodied else "excluded",
             notes=tuple(notes),
             duals=self._category_duals(mass / mass.sum(), min(prices)) if mixture.feasible else {},

@@ -7,7 +7,8 @@
 Both are made non-decreasing in k before they are read (a dearer quality cannot be worse but by chance). What was
 measured gives the error only: counted on the prompts that the options were chosen from it flatters, counted on
 others it is as noisy as the floor's margin is wide, and either way the rung read off it wanders. Where the floor is
-out of reach, the plan of highest quality is the one foretold.
+out of reach, the plan of highest quality is the one foretold (recorded outcomes: taking the reference where optimism
+puts it ahead loses accuracy on unseen prompts).
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ class Mixture:
         share: Weight of each, summing to 1.
         quality_gap: Estimated quality above the floor.
         feasible: Whether the floor is kept, margin included.
+        reachable_gap: Where it is not, the most that can be had above the floor: the reference's, at least.
     """
 
     rungs: tuple[int, int]
     share: tuple[float, float]
     quality_gap: float
     feasible: bool
+    reachable_gap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,7 @@ def cheapest_mixture(compare: Comparison, paid: FloatArray, confidence: float) -
     met = bound >= -1e-12
     if not met.any():
         best = int(np.argmax(bound if z > 0 else _rising_to_the_reference(compare.foretold)))
-        best = best if bound[best] > bound[top] else top  # what is promised is never less than the reference gives
-        return Mixture((best, best), (1.0, 0.0), float(gap[best]), False)
+        return Mixture((best, best), (1.0, 0.0), float(gap[best]), False, max(float(gap[best]), float(gap[top])))
     found = []
     if met[:top].any():
         above = int(np.argmax(met))  # the bound rises, so every rung above keeps the floor too

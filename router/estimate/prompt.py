@@ -127,7 +127,9 @@ class PromptModel:
         mean_of = self._models / self._models.sum(axis=0)
         own = [log_energy @ mean_of - common[0], log_duration @ mean_of - common[1]]  # (n, M)
         outputs = np.hstack([*common, ease, *own])
-        self._effort = LeaveOneOutRidge(EFFORT_PENALTIES).fit(looks.radial[twins.first], twins.mean(outputs))
+        self._effort = LeaveOneOutRidge(EFFORT_PENALTIES).fit(
+            looks.radial[twins.first], twins.mean(outputs), twins.count
+        )
         assert self._effort.left_out_ is not None
         left_out = self._effort.left_out_[twins.place]
         log_energy, log_duration = self._logs(left_out)
@@ -142,7 +144,7 @@ class PromptModel:
         outputs = np.hstack([contrast @ self._directions.T, level])
         looked = np.hstack([looks.plain, extra * self._extra_scale])
         self._contrast = LeaveOneOutRidge(CONTRAST_PENALTIES).fit(
-            looked[twins.first], twins.mean(outputs - outputs.mean(axis=0))
+            looked[twins.first], twins.mean(outputs - outputs.mean(axis=0)), twins.count
         )
         return self
 
@@ -196,13 +198,16 @@ class _Twins:
         place = np.array([index[text] for text in texts], dtype=np.int64)
         return cls(np.unique(place, return_index=True)[1], place)
 
+    @property
+    def count(self) -> FloatArray:
+        """(d,) how many rows each stands for."""
+        return np.bincount(self.place).astype(np.float64)
+
     def mean(self, values: FloatArray) -> FloatArray:
         """(d, m) of values (n, m)."""
-        if self.first.size == self.place.size:
-            return values
         total = np.zeros((self.first.size, values.shape[1]))
         np.add.at(total, self.place, values)
-        return total / np.bincount(self.place)[:, None]
+        return np.asarray(total / self.count[:, None])
 
 
 def mix(p: FloatArray, cells: FloatArray) -> FloatArray:

@@ -1,6 +1,6 @@
 """Ridge regression that chooses its own penalty, per output, by leaving each row out in closed form.
 
-    B = (X'X + alpha I)^-1 X'Y        with X, Y centred
+    B = (X'X + alpha I)^-1 X'Y        with X, Y centred, rows times the root of their weight
     e_i = (y_i - x_i B) / (1 - h_i)   h_i the leverage: the error of row i by a fit without it
 
 An output whose squared error falls by less than ``EARNED`` standard errors of that fall gets B = 0: it has earned
@@ -38,36 +38,38 @@ class LeaveOneOutRidge:
     _x_mean: FloatArray | None = None
     _y_mean: FloatArray | None = None
 
-    def fit(self, x: FloatArray, y: FloatArray) -> LeaveOneOutRidge:
-        """Learn from x (n, d) and y (n, m), both finite."""
+    def fit(self, x: FloatArray, y: FloatArray, weight: FloatArray | None = None) -> LeaveOneOutRidge:
+        """Learn from x (n, d) and y (n, m), both finite; a weight (n,) says for how many rows each one stands."""
         n = x.shape[0]
-        self._x_mean, self._y_mean = x.mean(axis=0), y.mean(axis=0)
-        xc, yc = x - self._x_mean, y - self._y_mean
+        whole = np.ones((n, 1)) if weight is None else weight[:, None]
+        part, root = whole / whole.sum(), np.sqrt(whole)
+        self._x_mean, self._y_mean = (part * x).sum(axis=0), (part * y).sum(axis=0)
+        xc, yc = root * (x - self._x_mean), root * (y - self._y_mean)
         eigen, vectors, rotated = _principal(xc)
         squared, moment = rotated**2, rotated.T @ yc
-        plain = yc * n / max(n - 1, 1)  # errors of the mean of the others
+        plain = yc / np.maximum(1.0 - part, 1e-9)  # errors of the mean of the others
         base = (plain**2).mean(axis=0)
         best = base.copy()
         self.coefficients_ = np.zeros((x.shape[1], y.shape[1]))
         self.penalty_ = np.full(y.shape[1], np.inf)
-        self.left_out_ = y - plain
+        self.left_out_ = y - plain / root
         self.r2_ = np.zeros(y.shape[1])
         for alpha in self.penalties:
             inverse = 1.0 / (eigen + alpha)
             small = inverse[:, None] * moment
-            leverage = np.minimum(squared @ inverse + 1.0 / n, 1.0 - 1e-9)
+            leverage = np.minimum(squared @ inverse + part[:, 0], 1.0 - 1e-9)
             errors = (yc - rotated @ small) / (1.0 - leverage)[:, None]
             score = (errors**2).mean(axis=0)
             for m in np.flatnonzero(score < best):
                 best[m], self.penalty_[m] = score[m], alpha
                 self.coefficients_[:, m] = vectors @ small[:, m]
-                self.left_out_[:, m] = y[:, m] - errors[:, m]
+                self.left_out_[:, m] = y[:, m] - errors[:, m] / root[:, 0]
                 self.r2_[m] = 1.0 - score[m] / base[m]
-        fall = plain**2 - (y - self.left_out_) ** 2  # (n, m)
+        fall = plain**2 - (root * (y - self.left_out_)) ** 2  # (n, m)
         unearned = fall.mean(axis=0) <= EARNED * fall.std(axis=0) / np.sqrt(n)
         self.coefficients_[:, unearned] = 0.0
         self.penalty_[unearned] = np.inf
-        self.left_out_[:, unearned] = (y - plain)[:, unearned]
+        self.left_out_[:, unearned] = (y - plain / root)[:, unearned]
         self.r2_[unearned] = 0.0
         return self
 

@@ -33,6 +33,22 @@ def test_left_out_predictions_are_those_of_refits_without_the_row() -> None:
         assert fitted.left_out_[i] == pytest.approx(X[i] @ beta + intercept, rel=1e-6)
 
 
+def test_a_row_of_weight_two_is_two_rows_that_are_left_out_together() -> None:
+    weight = np.ones(60)
+    weight[7] = 2.0
+    fitted = LeaveOneOutRidge((3.0,)).fit(X, Y, weight)
+    twice = np.append(np.arange(60), 7)
+    beta, intercept = closed_form(X[twice], Y[twice], 3.0)
+    assert fitted.predict(X[:5]) == pytest.approx(X[:5] @ beta + intercept)
+    almost = LeaveOneOutRidge((1e-6,)).fit(X, Y, weight)
+    beta, intercept = closed_form(X[twice[twice != 7]], Y[twice[twice != 7]], 1e-6)
+    assert almost.left_out_ is not None
+    assert almost.left_out_[7] == pytest.approx(X[7] @ beta + intercept, rel=1e-6)
+    rest = twice[twice != 11]
+    beta, intercept = closed_form(X[rest], Y[rest], 1e-6)
+    assert almost.left_out_[11] == pytest.approx(X[11] @ beta + intercept, rel=1e-6)
+
+
 def test_each_output_gets_its_own_penalty_and_noise_gets_no_say() -> None:
     noise = np.random.default_rng(1).normal(size=(60, 1))
     fitted = LeaveOneOutRidge((0.1, 10.0, 1000.0)).fit(X, np.hstack([Y, noise]))

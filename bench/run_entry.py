@@ -41,6 +41,22 @@ def new_entry(catalogue: Catalogue, meters: Mapping[str, Meter], bounds: Bounds,
     }
 
 
+def _goes_on(before: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    """Whether rows of now and rows of then can stand in one run.
+
+    The weights are the same as far as both know them, and joules are above idle in both or in neither.
+    """
+    known = before.get("digests") or {}
+    same_weights = all(known.get(name, digest) == digest for name, digest in entry["digests"].items())
+    idle = before.get("baseline") or {}
+    same_idle = all(
+        (idle[site].get("idle_w") is None) == (phase.get("idle_w") is None)
+        for site, phase in entry["baseline"].items()
+        if site in idle
+    )
+    return same_weights and same_idle and all(before.get(key) == entry[key] for key in _SAME)
+
+
 def name_run(runs: Mapping[str, Mapping[str, Any]], entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The run's name and entry: an unfinished run under the same circumstances goes on, else a new one begins.
 
@@ -49,7 +65,7 @@ def name_run(runs: Mapping[str, Mapping[str, Any]], entry: Mapping[str, Any]) ->
         entry: Of the run that begins now.
     """
     for name, before in reversed(list(runs.items())):
-        if not before.get("finished", True) and all(before.get(key) == entry[key] for key in _SAME):
+        if not before.get("finished", True) and _goes_on(before, entry):
             return name, {**before, "resumed": [*before.get("resumed", []), entry["date"]]}
     day = entry["date"][:10]
     letters = [*string.ascii_lowercase, *(a + b for a in string.ascii_lowercase for b in string.ascii_lowercase)]

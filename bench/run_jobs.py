@@ -152,17 +152,16 @@ def missing_jobs(
         items: Prompts.
         options: Sites, models and directives wanted.
         selection: Concurrency and repeats.
-        present: What is measured already.
+        present: What is measured already, the strongest source first.
         catalogue: The federation as it is now.
         digests: Of the weights as they are now, by site and model.
     """
-    done = {
-        (measurement.id, outcome.key)
-        for source in present
-        for measurement in source.measurements
-        for outcome in measurement.outcomes
-        if source.still_valid(outcome, catalogue, digests)
-    }
+    done: set[tuple[str, OutcomeKey]] = set()
+    decided: set[tuple[str, OutcomeKey]] = set()
+    for source in present:  # a row of a stronger source hides the others in the store too, valid or not
+        rows = [(m.id, o.key, o) for m in source.measurements for o in m.outcomes if (m.id, o.key) not in decided]
+        done |= {(id_, key) for id_, key, o in rows if source.still_valid(o, catalogue, digests)}
+        decided |= {(id_, key) for id_, key, _ in rows}
     done -= {
         (measurement.id, outcome.key)
         for source in present

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -14,7 +16,7 @@ from typing import IO, Any, Self
 from bench.run_jobs import Present
 from router.domain.errors import MeasurementError
 from router.domain.record import Measurement
-from router.store.codec import measurement_to_json, read_measurements
+from router.store.codec import measurement_from_json, measurement_to_json, read_measurements
 
 
 class OutputLockedError(MeasurementError):
@@ -76,7 +78,7 @@ class Output:
         self.path = path
         self.repaired_bytes = 0
         self._lock: IO[str] | None = None
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
         """Lock, repair and open for appending.
@@ -91,7 +93,7 @@ class Output:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
             self._repair()
-            self._file = self.path.open("ab")
+            self._file = self.path.open("ab", buffering=0)
         except OSError as error:
             self._release()
             raise MeasurementError(f"cannot be written: {error}", file=str(self.path)) from error
@@ -113,11 +115,14 @@ class Output:
             MeasurementError: If it cannot be written, e.g. because the disk is full; what was there stays.
         """
         assert self._file is not None, "append outside of the context"
-        line = json.dumps(measurement_to_json(measurement), ensure_ascii=False, allow_nan=False)
+        body = measurement_to_json(measurement)
+        measurement_from_json(body)  # nothing is written that could not be read again
+        line = json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
         before = self._file.seek(0, os.SEEK_END)
         try:
-            self._file.write(line.encode("utf-8", "replace") + b"\n")
-            self._file.flush()
+            # Unbuffered: what a full disk did not take must not come later.
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._file.fileno())
         except OSError as error:
             os.ftruncate(self._file.fileno(), before)
@@ -126,10 +131,23 @@ class Output:
             ) from error
 
     def write_run(self, name: str, entry: Mapping[str, Any]) -> None:
-        """Replace one entry of the ``.runs.json``, all or nothing."""
+        """Replace one entry of the ``.runs.json``, all or nothing.
+
+        Raises:
+            MeasurementError: If it cannot be written.
+        """
         runs = read_runs(self.path)
         runs[name] = dict(entry)
-        file = runs_file(self.path)
+        try:
+            self._replace(runs_file(self.path), runs)
+        except OSError as error:
+            raise MeasurementError(
+                f"cannot be written: {error}",
+                file=str(runs_file(self.path)),
+                hint="make room and run the same command again",
+            ) from error
+
+    def _replace(self, file: Path, runs: Mapping[str, Any]) -> None:
         with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=file.name, delete=False, encoding="utf-8") as new:
             try:
                 json.dump(runs, new, indent=1, ensure_ascii=False, allow_nan=False)

@@ -24,10 +24,12 @@ from bench.run_jobs import Job, Present
 from bench.run_output import Output, read_runs
 from bench.run_progress import Reporter, SilentReporter
 from bench.run_summary import Summary
+from router.backends.auto import AutoBackend
 from router.domain.catalogue import Catalogue
 from router.domain.errors import BackendError, ModelMissingError, RequestError
 from router.domain.ports import Backend, Meter
 from router.domain.record import Measurement, Outcome
+from router.service.benchmarks import REGRADED
 
 WAVE = 4
 """Under concurrency C, 4 C generations are kept going C at a time before they are graded and saved: grading between
@@ -118,10 +120,15 @@ class Runner:
         used = {job.option.site for job in jobs}
         meters = {site: meter for site, meter in self._rig.meters.items() if site in used}
         entry = new_entry(self._rig.catalogue, meters, self._bounds, datetime.now(UTC))
+        for backend in self._rig.backends.values():
+            if isinstance(backend, AutoBackend):
+                await backend.pin()
+        digests = {f"{site}/{model}": digest for (site, model), digest in (await digests_of(self._rig)).items()}
+        self._meters, phases = await self._conditions.begin(meters)
+        entry |= {"digests": digests, "baseline": phases}
         self.summary.run, entry = name_run(read_runs(self._output.path), entry)
-        for (site, model), digest in (await digests_of(self._rig)).items():
-            entry["digests"][f"{site}/{model}"] = digest
-        self._meters, entry["baseline"] = await self._conditions.begin(meters)
+        entry["digests"] = {**entry["digests"], **digests}
+        entry["baseline"] = phases
         self._output.write_run(self.summary.run, entry)
         self._reporter.start(len(jobs), self._estimator.estimate(jobs).seconds)
         self._left = list(jobs)
@@ -148,6 +155,7 @@ class Runner:
                 grade = self._grade(item, outcome.answer)
                 if grade.quality is not None:
                     extra = {key: value for key, value in outcome.extra.items() if key != "grader_note"}
+                    extra[REGRADED] = True  # its joules are the first copy's
                     if grade.note is not None:
                         extra["grader_note"] = grade.note
                     self._append(item, replace(outcome, quality=grade.quality, extra=extra))
@@ -155,7 +163,10 @@ class Runner:
 
     async def _run_model(self, site: str, model: str, jobs: list[Job], entry: dict[str, Any]) -> None:
         try:
-            await self._warm_up(site, model, entry)
+            try:
+                await self._warm_up(site, model, entry)
+            except RequestError as error:  # an engine that refuses the plainest request would refuse every row
+                raise ModelMissingError(f"its engine refuses to chat with it: {error}") from error
             for concurrency, same in groupby(jobs, lambda job: job.concurrency):
                 await self._run_waves(list(same), concurrency)
         except ModelMissingError as error:
@@ -248,13 +259,14 @@ class Runner:
         if grade.note is not None and job.item.grader != "judge":
             extra["grader_note"] = grade.note
         reading, usage = generated.reading, generated.usage
+        energy_j, idle_j = _from_zero(reading.energy_j, reading.idle_j)
         return replace(
             self._outcome(job),
             quality=grade.quality,
             answer=generated.text,
             finish_reason=generated.reason,
-            energy_j=_rounded(reading.energy_j),
-            idle_j=_rounded(reading.idle_j),
+            energy_j=_rounded(energy_j),
+            idle_j=_rounded(idle_j),
             duration_s=_rounded(reading.device_s),
             prefill_s=_rounded(usage.prefill_s),
             decode_s=_rounded(usage.decode_s),
@@ -288,6 +300,16 @@ class Runner:
 
 def _estimator(rig: Rig, bounds: Bounds) -> Estimator:
     return Estimator(rig.catalogue, bounds.caps, bounds.default_cap)
+
+
+def _from_zero(energy_j: float | None, idle_j: float | None) -> tuple[float | None, float | None]:
+    """Joules above idle and idle joules of the same sum, neither under 0.
+
+    A short answer may draw less than the idle average: a coarse counter has not counted it yet.
+    """
+    if energy_j is None or energy_j >= 0.0:
+        return energy_j, idle_j
+    return 0.0, None if idle_j is None else max(0.0, idle_j + energy_j)
 
 
 def _in_words(disturbed: Mapping[str, Any]) -> str:

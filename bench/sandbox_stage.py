@@ -21,7 +21,7 @@ CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 # statvfs flags that a remount inside a user namespace must repeat (locked flags) -> the same as mount flags
 KEPT_FLAGS = {2: MS_NOSUID, 4: MS_NODEV, 8: MS_NOEXEC, 1024: 1024, 2048: 2048, 4096: 1 << 21}
 INNER_ID = 65534  # nobody, as seen from inside a user namespace
@@ -118,7 +118,7 @@ def drop_privileges(in_user_namespace: bool, uid: int) -> None:
             os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    # Set last, because a change of user clears it: when the first stage is killed, so is the program.
+    # Set last, because a change of user clears it: when process 1 is killed, so is the program.
     call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
@@ -128,8 +128,17 @@ def set_limits(limits: dict[str, int]) -> None:
         resource.setrlimit(getattr(resource, name), (value, value))
 
 
+def code_of(child: int) -> int:
+    """Wait for a child to end; how it did, as a shell says it. Others that end meanwhile are only reaped."""
+    while True:
+        process, ended = os.waitpid(-1, 0)
+        if process == child:
+            code = os.waitstatus_to_exitcode(ended)
+            return code if code >= 0 else 128 - code
+
+
 def main() -> None:
-    """Shut the doors, start the program as process 1 of its own world, and pass on how it ended."""
+    """Shut the doors, start the program in a world of its own, and pass on how it ended."""
     settings = json.loads(sys.argv[1])
     status = settings["status_fd"]
     os.set_inheritable(status, False)
@@ -140,16 +149,22 @@ def main() -> None:
         if child == 0:
             readable = [*LIBRARY_PATHS, *settings["readable"]]
             change_root(list(dict.fromkeys(readable)), settings["scratch_bytes"])
-            set_limits(settings["limits"])
-            drop_privileges(in_user_namespace, settings["uid"])
-            os.execve(settings["command"][0], settings["command"], {})
+            # Process 1 stays ours: the program can neither end it nor take the death signal from it, and whatever
+            # the program leaves behind ends with it.
+            call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
+            program = os.fork()
+            if program == 0:
+                set_limits(settings["limits"])
+                drop_privileges(in_user_namespace, settings["uid"])
+                os.execve(settings["command"][0], settings["command"], {})
+            os.close(status)
+            os._exit(code_of(program))
     except BaseException as error:
         os.write(status, f"{type(error).__name__}: {error}".encode())
         os._exit(125)
     os.close(status)
-    _, ended = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(ended)
-    os._exit(code if code >= 0 else 128 - code)
+    os._exit(code_of(child))
 
 
 main()

@@ -44,7 +44,7 @@ _NUMBER = re.compile(
 )
 _MARKER = re.compile(
     r"\b(?:answer|result|solution)\b(?:\s+(?:to|of|for)\s[^.:=\n]{0,80})?\**\s*"
-    r"(?:is|=|:|are|was|equals|would be|comes to)|####",
+    r"(?:is|=|:|are|was|equals|would be|comes to)|(?<!#)####(?!#)\s*(?=[-+$€£¥(]*[\d.])",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"\n|\.(?=\s|$)")

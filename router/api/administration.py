@@ -55,14 +55,20 @@ def build(service: Service, *, allowed: bool) -> APIRouter:
         site, backend = _administered(service, request.headers.get(SITE_HEADER))
         stack = AsyncExitStack()
         path = request.url.path
-        if path.startswith(_BLOBS):  # files, which are not to be kept in memory
-            reply = await stack.enter_async_context(backend.administer(request.method, path, request.stream()))
-        else:
-            call = backend.administer(request.method, path, _once(await request.body()))
-            found = await unless_gone(request, stack.enter_async_context(call))
-            if found is None:
-                return gone()
-            reply = found
+        try:
+            await stack.enter_async_context(service.engines.lend(site))
+            if path.startswith(_BLOBS):  # files, which are not to be kept in memory
+                reply = await stack.enter_async_context(backend.administer(request.method, path, request.stream()))
+            else:
+                call = backend.administer(request.method, path, _once(await request.body()))
+                found = await unless_gone(request, stack.enter_async_context(call))
+                if found is None:
+                    await stack.aclose()
+                    return gone()
+                reply = found
+        except BaseException:
+            await stack.aclose()
+            raise
         logger.info("%s %s at %s -> %d", request.method, path, site, reply.status)
         return _Reply(stack, reply)
 

@@ -35,13 +35,21 @@ class CountResponses:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on, and look at the status that comes back."""
+        has_begun = False
 
         async def counting(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 self._metrics.response(message["status"])
             await send(message)
 
-        await self._app(scope, receive, counting if scope["type"] == "http" else send)
+        try:
+            await self._app(scope, receive, counting if scope["type"] == "http" else send)
+        except Exception:
+            if scope["type"] == "http" and not has_begun:
+                self._metrics.response(500)  # which the server's outermost layer answers with
+            raise
 
 
 def build(service: Service) -> APIRouter:

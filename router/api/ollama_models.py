@@ -34,6 +34,8 @@ def running_json(service: Service, resident_until_s: dict[str, float]) -> dict[s
     """Models that answered lately, with the time until which they count as loaded."""
     entries = []
     for name, until_s in resident_until_s.items():
+        if name not in service.planner.current.catalogue.models:
+            continue  # it answered, and was taken out of models.yaml since
         entry = _entry(service, full_name(name))
         model = service.planner.current.catalogue.models.get(name)
         # Where in memory it lies is the engine's to know; Ollama's clients show size_vram 0 as "CPU".

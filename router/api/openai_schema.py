@@ -104,6 +104,7 @@ class ChatRequest(BaseModel):
         wire_messages.require_prompt(messages)
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         extra = {key: value for key, value in (self.model_extra or {}).items() if key not in _CLOUD_FIELDS}
+        limit = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
         typed = {"tools", "response_format", "options", "top_logprobs"}
         extra |= {key: value for key, value in self.model_dump(include=typed, exclude_none=True).items() if value}
         return Ask(
@@ -111,7 +112,7 @@ class ChatRequest(BaseModel):
             model=self.model,
             directive=self.directive,
             sampling=Sampling(
-                max_tokens=self.max_completion_tokens or self.max_tokens or None,
+                max_tokens=limit or None,
                 temperature=self.temperature,
                 top_p=self.top_p,
                 seed=self.seed,

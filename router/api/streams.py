@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from router.domain.chat import Usage
 from router.domain.errors import RouterError
@@ -26,6 +26,9 @@ T = TypeVar("T")
 Events = AsyncGenerator[tuple[int, Event], None]
 
 CLIENT_GONE = 499  # nginx's status for it; nobody is left to read the response
+STALL_S = 60.0
+"""A client that takes nothing of a stream for so long is taken to have gone."""
+
 _MOST_EVENTS_WAITING = 64
 _MOST_AT_ONCE = 4  # of the n answers of one request: it must neither fill a site's queue alone nor be refused by it
 
@@ -45,7 +48,7 @@ async def answers(runner: TurnRunner, ask: Ask, n: int = 1) -> Events:
                 yield 0, event
         return
     queue: asyncio.Queue[tuple[int, Event | Exception]] = asyncio.Queue(_MOST_EVENTS_WAITING)
-    at_once = asyncio.Semaphore(_MOST_AT_ONCE)
+    at_once = asyncio.Semaphore(1)
 
     async def pump(index: int, its_ask: Ask) -> None:
         try:
@@ -63,6 +66,8 @@ async def answers(runner: TurnRunner, ask: Ask, n: int = 1) -> Events:
             if isinstance(item, Exception):
                 raise item
             if isinstance(item, Started) and index == 0:
+                for _ in range(1, min(_MOST_AT_ONCE, runner.slots(item.option.site))):
+                    at_once.release()
                 tasks += [asyncio.create_task(pump(i, _sibling(ask, item, i))) for i in range(1, n)]
             to_come -= isinstance(item, Done)
             yield index, item
@@ -89,7 +94,9 @@ async def _run(runner: TurnRunner, ask: Ask) -> AsyncGenerator[Event, None]:
 def _sibling(ask: Ask, started: Started, index: int) -> Ask:
     seed = None if ask.sampling.seed is None else ask.sampling.seed + index
     option = started.option
-    return replace(ask, model=option.model, directive=option.directive, sampling=replace(ask.sampling, seed=seed))
+    side = started.decision.side or ask.side  # its model's name no longer says so
+    sampling = replace(ask.sampling, seed=seed)
+    return replace(ask, model=option.model, directive=option.directive, sampling=sampling, side=side)
 
 
 class ToolCalls:
@@ -245,14 +252,20 @@ class LineStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the lines end or the client goes."""
-        writing = asyncio.create_task(self.stream_response(send))
+
+        async def prompt(message: Message) -> None:
+            # A client that stays and reads nothing would keep its engine for ever.
+            async with asyncio.timeout(STALL_S):
+                await send(message)
+
+        writing = asyncio.create_task(self.stream_response(prompt))
         gone = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait({writing, gone}, return_when=asyncio.FIRST_COMPLETED)
             if writing.done():
                 writing.result()
         except OSError:
-            pass  # how servers of ASGI 2.4 say that the client has gone
+            pass  # how servers of ASGI 2.4 say that the client has gone; and a timeout, which is as good as gone
         finally:
             await _end(writing, gone)
             await self._lines.aclose()

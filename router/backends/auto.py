@@ -10,8 +10,11 @@ from typing import cast
 
 from router.backends.ollama import with_tag
 from router.domain.chat import Delta, Finish, Generation
-from router.domain.errors import BackendError
+from router.domain.errors import BackendError, RequestError
 from router.domain.ports import AdministeredBackend, AdministrationReply, Backend, DescribingBackend, ServedModel
+
+ASK_S = 5.0
+"""A preferred engine that does not say within this time what it has is taken not to answer."""
 
 
 class AutoBackend:
@@ -43,6 +46,13 @@ class AutoBackend:
         self._asking = asyncio.Lock()
         self._served: tuple[ServedModel, ...] = ()
         self._asked_at: float | None = None
+        self._pinned: frozenset[str] | None = None
+
+    async def pin(self) -> None:
+        """Stay with the engines as they are now: a benchmark must not go on elsewhere when one fails for a moment."""
+        self._asked_at = None
+        await self._ask()
+        self._pinned = frozenset(with_tag(served.name) for served in self._served)
 
     async def engine_for(self, model: str) -> str:
         """Which engine would serve the model now, ``ollama`` or ``embedded``."""
@@ -99,6 +109,8 @@ class AutoBackend:
         await self._embedded.close()
 
     async def _ollama_has(self, model: str) -> bool:
+        if self._pinned is not None:
+            return with_tag(model) in self._pinned
         await self._ask()
         return with_tag(model) in {with_tag(served.name) for served in self._served}
 
@@ -107,7 +119,8 @@ class AutoBackend:
             if self._asked_at is not None and self._clock() - self._asked_at < self._good_for_s:
                 return
             try:
-                self._served = await self._ollama.models()
-            except BackendError:
+                async with asyncio.timeout(ASK_S):
+                    self._served = await self._ollama.models()
+            except (BackendError, RequestError, TimeoutError):
                 self._served = ()  # it does not answer, which is what the embedded engine is for
             self._asked_at = self._clock()

@@ -225,7 +225,7 @@ class _Run:
         """Generate in a thread. Cancelled, it tells the thread to stop, and waits: the model is in use until then."""
         body = to_openai(self.generation) | {"return_progress": True}  # progress, so that a prompt can be stopped too
         if self.generation.logprobs:
-            body["top_logprobs"] = 1  # the default of 20 is work for nothing
+            body.setdefault("top_logprobs", 1)  # the default of 20 is work for nothing
         future = self._loop.run_in_executor(pool, chat, body, self._on_chunk)
         cancelled = False
         while not future.done():

@@ -65,6 +65,10 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
+MOST_TOKENS = 2**40
+"""An engine that says more than this has miscounted."""
+
+
 class ChunkReader:
     """Takes the chunks of one answer and knows at its end what it took.
 
@@ -119,8 +123,8 @@ class ChunkReader:
     def finish(self, load_s: float | None = None) -> Finish:
         """The end of the answer."""
         usage = Usage(
-            prompt_tokens=self._usage.get("prompt_tokens"),
-            output_tokens=self._usage.get("completion_tokens"),
+            prompt_tokens=token_count(self._usage.get("prompt_tokens")),
+            output_tokens=token_count(self._usage.get("completion_tokens")),
             prefill_s=self._timed("prompt_ms", self._began, self._first),
             decode_s=self._timed("predicted_ms", self._first, self._last),
             load_s=load_s,
@@ -134,9 +138,9 @@ class ChunkReader:
         self._logprobs.add(*(token["logprob"] for token in logprobs))
         if reason := choice.get("finish_reason"):
             self._reason = REASONS.get(reason, "stop")
-        text = delta.get("content") or ""
+        text = whole_text(delta.get("content") or "")
         tool_calls = tuple(delta.get("tool_calls") or ())
-        thinking = delta.get("reasoning_content") or ""
+        thinking = whole_text(delta.get("reasoning_content") or "")
         if text or tool_calls or thinking:
             self._last = self._clock()
             self._first = self._last if self._first is None else self._first
@@ -147,6 +151,16 @@ class ChunkReader:
         if isinstance(duration_ms := self._timings.get(key), int | float):
             return seconds_from_ms(duration_ms)
         return None if begin is None or end is None else end - begin
+
+
+def whole_text(text: str) -> str:
+    """Text that can be sent on: half a character, as servers that count in UTF-16 cut it, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def token_count(said: Any) -> int | None:
+    """A number of tokens as an engine says it; None where that is none that can be."""
+    return said if isinstance(said, int) and not isinstance(said, bool) and 0 <= said < MOST_TOKENS else None
 
 
 def error_text(error: Any) -> str:

@@ -136,6 +136,9 @@ class SqliteJournal:
                 if "turns.id" in str(error):
                     raise TurnRefusedError(f"the turn {turn.id!r} is already in the journal") from error
                 raise
+            except (OverflowError, UnicodeEncodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
+                # Figures no column can hold: it is the turn that is wrong, and it must not hold up the others.
+                raise TurnRefusedError(f"the turn {turn.id!r} cannot be written: {error}") from error
 
     def turns(self, *, since: float = 0.0, limit: int | None = None) -> Iterator[Turn]:
         """Turns from ``since`` (Unix seconds) on, oldest first; at most ``limit``.

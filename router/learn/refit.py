@@ -246,14 +246,15 @@ class Decider:
         if key not in self._pinned:
             # `joint` measures everything against the reference's own answers, so it needs it as a column.
             name = self.policy if mask[self.estimates.reference] else "category-lp"
-            self._pinned[key] = None
+            found: Policy | None = None
             if self.policy in _SOLVED_ANEW:
                 try:
-                    self._pinned[key] = make_policy(name).fit(
+                    found = make_policy(name).fit(
                         self.estimator.known, self.estimates, replace(self.terms, closed=~mask)
                     )
                 except PolicyError as error:
                     logger.info("no program for a pin: %s", error)
+            self._pinned[key] = found  # last: other threads take what is there for solved
         return self._pinned[key]
 
     def _with_cap(self, view: PromptView, text: str, max_tokens: int) -> PromptView:

@@ -65,8 +65,13 @@ class _Domain:
             elif not 0 <= now_uj <= self.range_uj:
                 self.problem, self.hole = f"{self.name}: {now_uj} is outside the counter's range", True
             else:
-                self.problem = None
-                self.total_uj += advance_uj if advance_uj >= 0 else advance_uj + self.range_uj
+                advance_uj += 0 if advance_uj >= 0 else self.range_uj
+                if advance_uj / _UJ_PER_J > HIGHEST_PACKAGE_W * max(now_s - self.last_s, 1.0):
+                    # More than can be drawn: the counter began anew (suspended, migrated), it did not wrap.
+                    self.problem, self.hole = f"{self.name}: began anew or skipped", True
+                else:
+                    self.problem = None
+                    self.total_uj += advance_uj
         self.last_uj, self.last_s = now_uj, now_s
 
 

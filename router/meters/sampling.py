@@ -38,6 +38,7 @@ class PowerIntegral:
         self._longest_gap_s = longest_gap_s
         self._clock = clock
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._energy_j = 0.0
         self._at_s: float | None = None
         self._power_w = 0.0
@@ -46,25 +47,38 @@ class PowerIntegral:
 
     def sample(self) -> None:
         """Take one sample; never raises."""
-        with self._lock:
-            self._sample()
+        with self._reading:  # a slow instrument must not hold up who only looks at what there is
+            try:
+                power_w = self._read_w()
+                if not math.isfinite(power_w) or not 0.0 <= power_w <= HIGHEST_W:
+                    raise MeterError(f"{power_w:g} W is no reading")
+            except MeterError as error:
+                with self._lock:
+                    self.problem, self._at_s, self._hole = str(error), None, True
+                return
+            with self._lock:
+                self._take(power_w, self._clock())
 
     def read_j(self) -> float | None:
-        """Joules so far, up to now; None where samples are missing since the last look."""
+        """Joules so far, up to now, by a sample taken now; None where samples are missing since the last look."""
+        self.sample()
         with self._lock:
-            self._sample()
             hole, self._hole = self._hole, False
             return None if hole or self._at_s is None else self._energy_j
 
-    def _sample(self) -> None:
-        try:
-            power_w = self._read_w()
-            if not math.isfinite(power_w) or not 0.0 <= power_w <= HIGHEST_W:
-                raise MeterError(f"{power_w:g} W is no reading")
-        except MeterError as error:
-            self.problem, self._at_s, self._hole = str(error), None, True
-            return
-        now_s = self._clock()
+    def look_j(self) -> float | None:
+        """Joules so far, without asking the instrument: at the last watts since the last sample.
+
+        None where samples are missing since the last look, or the last one is too old.
+        """
+        with self._lock:
+            since_s = math.inf if self._at_s is None else self._clock() - self._at_s
+            hole, self._hole = self._hole, False
+            if hole or since_s > self._longest_gap_s:
+                return None
+            return self._energy_j + self._power_w * since_s
+
+    def _take(self, power_w: float, now_s: float) -> None:
         if self._at_s is not None:
             elapsed_s = now_s - self._at_s
             if elapsed_s > self._longest_gap_s:

@@ -192,8 +192,11 @@ class WallCounter:
         return self._integral.problem
 
     def read_j(self) -> float | None:
-        """Joules so far; None where samples are missing since the last look."""
-        return self._integral.read_j()
+        """Joules so far; None where samples are missing since the last look.
+
+        With a thread that samples, nobody waits for the plug: what it said last is taken to hold until now.
+        """
+        return self._integral.read_j() if self._sampler is None else self._integral.look_j()
 
     def sample(self) -> None:
         """Take one sample."""

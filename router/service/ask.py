@@ -112,7 +112,7 @@ def resolve(name: str, catalogue: Catalogue, directive: str | None = None) -> Ta
         if candidate in catalogue.models:
             return Target(candidate, pinned)
     names = [AUTO, SIDE_MODEL, *catalogue.models, *catalogue.aliases]
-    close = get_close_matches(base, names, n=1)
+    close = get_close_matches(base[:200], names, n=1)
     guess = f"did you mean {close[0]!r}? " if close else ""
     raise UnknownModelError(f"no model is called {name!r}", param="model", hint=f"{guess}known are {', '.join(names)}")
 

@@ -119,6 +119,7 @@ class Service:
         for close in self.on_close:
             await asyncio.to_thread(close)
         await self.engines.close()
+        await asyncio.to_thread(self.ledger.close)
         self.journal.close()
 
     def readiness(self) -> dict[str, dict[str, Any]]:

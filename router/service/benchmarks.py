@@ -16,6 +16,9 @@ from typing import Any
 
 from router.domain.errors import MeasurementError
 
+REGRADED = "regraded"
+"""Marks the copy of a row that was graded again without being generated again."""
+
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkEnergy:
@@ -54,6 +57,8 @@ def read_benchmarks(folder: Path) -> BenchmarkEnergy:
     files = sorted(path for pattern in ("*.jsonl", "*.jsonl.gz") for path in folder.glob(pattern))
     for path in files:
         for outcome in _outcomes(path):
+            if outcome.get(REGRADED):
+                continue  # graded again later: it took its joules when it was generated
             rows += 1
             joules = outcome.get("energy_j")
             if isinstance(joules, int | float):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from router.domain.catalogue import Catalogue, Option, Site
-from router.domain.errors import BackendError, BackendUnavailableError
+from router.domain.errors import BackendError, BackendUnavailableError, RequestError
 from router.domain.ports import Backend, DescribingBackend, Meter, ServedModel
 from router.service.gate import Gate
 
 logger = logging.getLogger(__name__)
+
+ASK_S = 5.0
+"""An engine that does not say within this time what it can run is taken to be down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Engines:
         self._asked_at = float("-inf")
         self._gates = {name: self._gate(engine) for name, engine in engines.items()}
         self._leaving: list[tuple[Engine, Gate]] = []
+        self._lent: Counter[int] = Counter()  # calls under way that are no generations, by engine
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -84,6 +89,22 @@ class Engines:
         engine, gate = self._engines[site], self._gates[site]
         async with gate.hold(deadline_at):
             yield engine
+
+    @asynccontextmanager
+    async def lend(self, site: str) -> AsyncGenerator[Engine, None]:
+        """The engine of a site for a call that is no generation: it stays open until the call has ended.
+
+        Raises:
+            BackendUnavailableError: If models.yaml no longer has the site.
+        """
+        if site not in self._engines:
+            raise BackendUnavailableError(f"the site {site} has been removed")
+        engine = self._engines[site]
+        self._lent[id(engine)] += 1
+        try:
+            yield engine
+        finally:
+            self._lent[id(engine)] -= 1
 
     def exchange(self, engines: Mapping[str, Engine]) -> None:
         """Go on with these engines; one that is not among them is closed when its last generation has ended."""
@@ -149,17 +170,19 @@ class Engines:
 
     async def _ask(self, name: str) -> dict[str, ServedModel]:
         try:
-            models = await self._engines[name].backend.models()
-        except BackendError as error:
+            async with asyncio.timeout(ASK_S):
+                models = await self._engines[name].backend.models()
+        except (BackendError, RequestError, TimeoutError) as error:
+            why = str(error) or f"it does not say within {ASK_S:g} s what it can run"
             if name not in self._down:
-                logger.warning("site %s: %s", name, error)
-            self._down[name] = str(error)
+                logger.warning("site %s: %s", name, why)
+            self._down[name] = why
             return {}
         self._down.pop(name, None)
         return {model.name: model for model in models}
 
     async def _close_idle(self) -> None:
-        idle = [(engine, gate) for engine, gate in self._leaving if gate.idle]
+        idle = [(engine, gate) for engine, gate in self._leaving if gate.idle and not self._lent[id(engine)]]
         self._leaving = [pair for pair in self._leaving if pair not in idle]
         for engine, _ in idle:
             await engine.backend.close()

@@ -17,6 +17,9 @@ from router.service.chooser import Choice
 from router.service.engines import Engines
 from router.service.progress import Progress, too_late
 
+FAIR_S = 5.0
+"""An engine that got less time than this, and less than half of the deadline, is not to blame for missing it."""
+
 
 class Generations:
     """Runs generations, each metered whatever becomes of it."""
@@ -25,6 +28,11 @@ class Generations:
         """Take where options run, and who is left alone for having failed."""
         self._engines = engines
         self._breakers = breakers
+
+    def slots(self, site: str) -> int:
+        """How many generations a site takes at a time; 1 where it has gone."""
+        engine = self._engines.all.get(site)
+        return 1 if engine is None else engine.site.slots
 
     async def run(
         self, ask: Ask, choice: Choice, option: Option, progress: Progress, *, logprobs: bool = False
@@ -74,10 +82,12 @@ async def _punctual(pieces: AsyncIterator[Delta | Finish], progress: Progress) -
     """The pieces, until the deadline.
 
     Raises:
-        BackendTimeoutError: If it passed before the first piece: the engine is to blame.
+        BackendTimeoutError: If it passed before the first piece: the engine is to blame, unless it had no time.
         DeadlineError: If it passed later: the answer was too long.
     """
     has_begun = False
+    left_s = progress.deadline_at - asyncio.get_running_loop().time()
+    had_time = left_s >= min(FAIR_S, 0.5 * (left_s + progress.elapsed_s()))
     async with aclosing(cast("AsyncGenerator[Delta | Finish, None]", pieces)) as open_pieces:
         while True:
             try:
@@ -87,7 +97,7 @@ async def _punctual(pieces: AsyncIterator[Delta | Finish], progress: Progress) -
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                if not has_begun:
+                if not has_begun and had_time:
                     raise BackendTimeoutError("the engine did not begin to answer before the deadline") from None
                 raise too_late() from None
             has_begun = True

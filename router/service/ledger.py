@@ -35,18 +35,31 @@ class Ledger:
         """Write the turn, and first whatever waits; an unwritable journal is logged once, and never raised."""
         self._count(turn)
         with self._lock:
+            if len(self._waiting) == _MOST_WAITING:
+                logger.error("a turn is lost: %d wait for the journal, and no more are kept", _MOST_WAITING)
             self._waiting.append(turn)
-            try:
-                while self._waiting:
-                    self._write_first()
-            except JournalError as error:
-                if self.trouble is None:
-                    logger.error("turns are kept in memory, the journal cannot be written: %s", error)
-                self.trouble = str(error)
-            else:
-                if self.trouble is not None:
-                    logger.info("the journal can be written again")
-                self.trouble = None
+            self._flush()
+
+    def close(self) -> None:
+        """Write what waits, a last time; what cannot be written is logged as lost."""
+        with self._lock:
+            self._flush()
+            if self._waiting:
+                logger.error("%d turns are lost: the journal cannot be written: %s", len(self._waiting), self.trouble)
+
+    def _flush(self) -> None:
+        """Write whatever waits, oldest first."""
+        try:
+            while self._waiting:
+                self._write_first()
+        except JournalError as error:
+            if self.trouble is None:
+                logger.error("turns are kept in memory, the journal cannot be written: %s", error)
+            self.trouble = str(error)
+        else:
+            if self.trouble is not None:
+                logger.info("the journal can be written again")
+            self.trouble = None
 
     def _write_first(self) -> None:
         """Write the oldest turn; one that can never be written is logged and does not hold up the others."""

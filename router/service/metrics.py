@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 
 from router.domain.record import Turn
 from router.domain.units import seconds_from_ms
+from router.service.tally import saved_g_of
 
 OVERHEAD_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
@@ -55,10 +56,10 @@ class Metrics:
             for kind, grams in (("operational", carbon.operational_g), ("embodied", carbon.embodied_g)):
                 if grams is not None:
                     self.grams[(*option, ("kind", kind))] += grams
-            if carbon.saved_g is None:
+            if (saved_g := saved_g_of(turn)) is None:
                 self.saved_unknown += 1
             else:
-                self.saved_g += carbon.saved_g
+                self.saved_g += saved_g
             self.router_energy_j += carbon.router_energy_j or 0.0
             self.attempts += turn.attempts
             self.escalations += turn.escalations

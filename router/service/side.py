@@ -53,8 +53,8 @@ _NOT_SIDE = frozenset({"", "0", "no", "none", "false", "default", "function_call
 
 _HEADING = re.compile(r"\s*#{1,4} *task\b[: ]*", re.IGNORECASE)
 _NEXT_HEADING = re.compile(r"^#{1,4} ", re.MULTILINE)
-_CHAT = re.compile(r"<chat_history>.*</chat_history>\s*(?:#{1,4}[^\n]*\s*)?\Z", re.IGNORECASE | re.DOTALL)
-_CONTEXT = re.compile(r"<chat_history>.*</chat_history>", re.IGNORECASE | re.DOTALL)
+_CHAT_TAG = re.compile(r"<(/?)chat_history>", re.IGNORECASE)
+_LAST_HEADING = re.compile(r"#{1,4}[^\n]*")
 _OUTPUT = re.compile(r"^#{1,4} *output\b", re.IGNORECASE | re.MULTILINE)
 # An older release asks for a title in one paragraph, without headings.
 _OLD_TITLE = re.compile(
@@ -101,10 +101,25 @@ def shape_of(messages: Sequence[Message]) -> str | None:
     end = _NEXT_HEADING.search(body)
     task = body[: end.start()] if end else body[:600]
     # Completion of what is being typed has its chat in the middle; the others end with it.
-    brings_chat = _CHAT.search(text) or ("autocomplet" in task.lower() and _CONTEXT.search(text))
-    if not brings_chat or not _OUTPUT.search(_CONTEXT.sub("", text)):
+    chat = _chat_in(text)
+    if chat is None:
+        return None
+    before, after = text[: chat[0]], text[chat[1] :]
+    ends_with_it = not after.strip() or _LAST_HEADING.fullmatch(after.strip()) is not None
+    if not (ends_with_it or "autocomplet" in task.lower()) or not _OUTPUT.search(before + after):
         return None
     return next((kind for kind, words in _WORDS if words.search(task)), None)
+
+
+def _chat_in(text: str) -> tuple[int, int] | None:
+    """Where the chat a task brings begins and ends; None without one. A look at each tag, however many there are."""
+    begin = end = None
+    for tag in _CHAT_TAG.finditer(text):
+        if tag[1]:
+            end = tag.end()
+        elif begin is None:
+            begin = tag.start()
+    return None if begin is None or end is None or end < begin else (begin, end)
 
 
 def is_plain(ask: Ask, kind: str) -> bool:

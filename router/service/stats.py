@@ -11,7 +11,7 @@ from router.domain.catalogue import Catalogue
 from router.domain.record import Turn
 from router.service.report import build_report
 from router.service.report_figures import Assumptions, Period
-from router.service.tally import Tallies
+from router.service.tally import Tallies, saved_g_of
 
 _SUMMED = ("energy_j", "operational_g", "embodied_g", "reference_g", "saved_g", "router_energy_j")
 
@@ -80,7 +80,7 @@ class Totals:
             if value is not None:
                 self.by.setdefault(name, Counter())[value] += 1
         for name in _SUMMED:
-            figure = getattr(carbon, name)
+            figure = saved_g_of(turn) if name == "saved_g" else getattr(carbon, name)
             if figure is None:
                 self.unknown[name] += 1
             else:

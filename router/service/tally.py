@@ -188,10 +188,17 @@ class Tally:
             self.saved_g.add(carbon.saved_g)
         elif started:
             # An answer that was not given saved nothing, and what it took is charged.
-            if carbon.saved_g is not None and carbon.reference_g is not None:
-                self.saved_g.add(carbon.saved_g - carbon.reference_g)
-            else:
-                self.saved_g.add(-((carbon.operational_g or 0.0) + (carbon.embodied_g or 0.0)))
+            saved_g = saved_g_of(turn)
+            own_g = (carbon.operational_g or 0.0) + (carbon.embodied_g or 0.0)
+            self.saved_g.add(-own_g if saved_g is None else saved_g)
+
+
+def saved_g_of(turn: Turn) -> float | None:
+    """Grams a turn saved against the reference: what it took, where no answer was given; None unknown."""
+    saved_g, reference_g = turn.carbon.saved_g, turn.carbon.reference_g
+    if turn.status == "ok" or saved_g is None:
+        return saved_g
+    return None if reference_g is None else saved_g - reference_g
 
 
 @dataclass(slots=True)

@@ -71,6 +71,10 @@ class TurnRunner:
         self._closing = Closing(ledger, observers)
         self._random = random.Random()
 
+    def slots(self, site: str) -> int:
+        """How many generations a site takes at a time; 1 where it has gone."""
+        return self._generations.slots(site)
+
     async def run(self, ask: Ask) -> AsyncGenerator[Event, None]:
         """Answer: one :class:`Started`, the deltas, one :class:`Done`.
 

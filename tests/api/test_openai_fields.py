@@ -33,6 +33,7 @@ def ask(prompt: str, **more: Any) -> dict[str, Any]:
         ({"max_tokens": 7}, Sampling(max_tokens=7)),
         ({"max_completion_tokens": 8}, Sampling(max_tokens=8)),
         ({"max_tokens": 7, "max_completion_tokens": 8}, Sampling(max_tokens=8)),
+        ({"max_tokens": 7, "max_completion_tokens": 0}, Sampling(max_tokens=None)),
         ({"max_tokens": 0}, Sampling()),
         ({"max_tokens": None, "temperature": None, "stop": None, "seed": None}, Sampling()),
         ({"stop": "END"}, Sampling(stop=("END",))),

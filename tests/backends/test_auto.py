@@ -93,3 +93,12 @@ async def test_a_failure_makes_it_ask_at_once(auto: AutoBackend, ollama: Countin
 async def test_a_model_nobody_has_is_missing(auto: AutoBackend) -> None:
     with pytest.raises(ModelMissingError):
         await who_answers(auto, "nobody")
+
+
+async def test_a_pinned_model_stays_with_its_engine_when_that_fails(auto: AutoBackend, ollama: Counting) -> None:
+    await auto.pin()
+    ollama.faults = {"*": Fault("refuse")}
+    with pytest.raises(BackendUnavailableError):
+        await who_answers(auto, "both")
+    assert await auto.engine_for("both") == "ollama"
+    assert await who_answers(auto, "small") == "Embedded."

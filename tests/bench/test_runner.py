@@ -543,3 +543,81 @@ async def test_under_concurrency_nothing_is_said_until_the_others_have_ended(tmp
 
     assert said_while
     assert set(said_while) == {0}
+
+
+async def test_a_row_below_idle_is_zero_and_can_be_read_again(tmp_path: Path) -> None:
+    class Coarse(FiveJoules):
+        def stop(self) -> Reading:
+            return Reading(-3.0, 4.0, 0.05, "measured", self.source)
+
+    path = tmp_path / "out.jsonl"
+    await run(path, jobs_for(ITEMS[:1]), scripted(), meter=Coarse())
+    rows = [o for m in read_present(path).measurements for o in m.outcomes]
+    assert {(row.energy_j, row.idle_j) for row in rows} == {(0.0, 1.0)}
+
+
+def test_nothing_is_written_that_could_not_be_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with Output(path) as output:
+        output.append(Measurement("a", "b", outcomes=(Outcome("m", "L0", 1.0),)))
+        with pytest.raises(MeasurementError, match="energy_j"):
+            output.append(Measurement("c", "d", outcomes=(Outcome("m", "L0", 1.0, energy_j=-1.0),)))
+    assert [m.id for m in read_present(path).measurements] == ["a"]
+
+
+def test_a_disk_that_fills_in_the_middle_of_a_row_leaves_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.jsonl"
+    row = Measurement("a", "b", outcomes=(Outcome("m", "L0", 1.0),))
+    with Output(path) as output:
+        output.append(row)
+        whole = path.read_bytes()
+        file = output._file
+
+        class Full:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(file, name)
+
+            def write(self, line: bytes) -> int:
+                assert file is not None
+                return file.write(line[:10])  # what a device takes that has ten bytes left
+
+        monkeypatch.setattr(output, "_file", Full())
+        with pytest.raises(MeasurementError, match="make room"):
+            output.append(row)
+        assert path.read_bytes() == whole
+    assert path.read_bytes() == whole
+
+
+async def test_a_run_does_not_go_on_under_other_weights(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with pytest.raises(EngineDownError):
+        await run(path, jobs_for(), scripted(faults={"large": Fault("break", after=1)}))
+
+    class Other(ScriptedBackend):
+        async def models(self) -> Any:
+            return tuple(replace(model, digest=f"other-{model.name}") for model in await super().models())
+
+    other = Other("1", models=CATALOGUE.models)
+    with Output(path) as output:
+        await Runner(rig(other), output, bounds=QUICK).run(jobs_for(present=read_present(path)))
+    first, second = read_runs(path).values()
+    assert first["digests"]["local/small"] == "scripted-small", "rows of then keep their weights"
+    assert second["digests"]["local/small"] == "other-small"
+
+
+def test_a_stale_row_of_our_own_is_not_covered_by_a_shipped_one() -> None:
+    shipped = Present([Measurement("math-0", "math 0?", outcomes=(Outcome("small", "L1", 1.0, run="s"),))])
+    reworded = {"l": {"directives": {"L1": "Say it shortly."}}}
+    own = Present([Measurement("math-0", "math 0?", outcomes=(Outcome("small", "L1", 1.0, run="l"),))], reworded)
+    options = Selection(models=["small"], directives=["L1"]).options(CATALOGUE)
+    jobs = missing_jobs(ITEMS[:1], options, Selection(), [own, shipped], CATALOGUE, {})
+    assert [job.option.directive for job in jobs] == ["L1"], "the store would go on deciding by the stale row"
+
+
+async def test_a_model_that_cannot_chat_is_left_out_and_the_others_measured(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    runner = await run(path, jobs_for(), scripted(faults={"small": Fault("reject", times=1)}))
+    assert runner.summary.missing_models == ["small"]
+    assert {key[1] for key in outcomes(path)} == {"large"}

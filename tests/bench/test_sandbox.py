@@ -115,8 +115,8 @@ except OSError as error:
 
 
 def test_other_processes_are_out_of_reach() -> None:
-    # 1 is the sandbox's own first process in there, whoever has that number out here.
-    outside = [pid for pid in (os.getpid(), os.getppid()) if pid != 1]
+    # 1 is our own process in there, whoever has that number out here, and 2 the program itself.
+    outside = [pid for pid in (1, os.getpid(), os.getppid()) if pid != 2]
     source = f"""
 import os
 reached = []
@@ -128,7 +128,7 @@ for pid in {outside}:
         pass
 print(reached, os.getpid())
 """
-    assert printed(source) == "[] 1"
+    assert printed(source) == "[] 2"
 
 
 def test_it_has_no_privileges_to_win_back() -> None:
@@ -209,6 +209,23 @@ if os.fork() == 0:
 """
     assert run_python(source, limits=Limits(wall_s=5)).wall_s < 4
     time.sleep(0.1)
+    assert processes_named(marker) == 0
+
+
+def test_a_program_that_gives_back_its_death_signal_does_not_outlive_its_time() -> None:
+    marker = "undying-3e8d"
+    source = f"""
+# {marker}
+import ctypes, os, time
+ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+os.setsid()
+time.sleep(60)
+"""
+    execution = run_python(source, limits=Limits(wall_s=1.0))
+    assert execution.timed_out
+    deadline = time.monotonic() + 5
+    while processes_named(marker) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert processes_named(marker) == 0
 
 

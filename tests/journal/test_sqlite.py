@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from router.domain.errors import JournalError
+from router.domain.errors import JournalError, TurnRefusedError
 from router.domain.record import Basis, CarbonRecord, Turn
 from router.journal.sqlite import MIGRATIONS, SqliteJournal
 from tests.contracts.test_journal import turn
@@ -197,3 +197,14 @@ def test_a_journal_of_the_first_version_opens_with_its_turns_and_takes_new_ones(
     journal.close()
     assert (old.id, old.side, old.conversation) == ("old", None, None)
     assert (new.id, new.side, new.conversation) == ("new", "title", "kept")
+
+
+@pytest.mark.parametrize("tokens", [2**70, {"a": 1}, [3]])
+def test_figures_no_column_can_hold_refuse_their_turn_and_no_other(tmp_path: Path, tokens: object) -> None:
+    journal = SqliteJournal(tmp_path / "journal.sqlite3")
+    wrong = replace(turn(1), output_tokens=tokens)  # type: ignore[arg-type]
+    with pytest.raises(TurnRefusedError, match="cannot be written"):
+        journal.write(wrong)
+    journal.write(turn(2))
+    journal.close()
+    assert ids(tmp_path / "journal.sqlite3") == [turn(2).id]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 
 from router.domain.catalogue import Floor, Option
 from router.domain.estimates import FloatArray, Known, Terms
+from router.domain.ports import Policy
 from router.learn.refit import Assessment, Decider, fit_decider
+from router.policy.registry import make_policy
 from tests.policy.worlds import G_PER_J, World
 
 OPTIONS = (Option("big", "L0"), Option("big", "L1"), Option("small", "L0"), Option("small", "L1"))
@@ -146,3 +150,19 @@ def test_every_row_says_limit_value_and_price() -> None:
     assert {row.name for row in fitted.rows[1:]} == {"floor of c0", "floor of c1"}
     assert all(row.price_g is not None for row in fitted.rows)
     assert max(row.price_g or 0.0 for row in fitted.rows) > 0.0
+
+
+def test_requests_that_pin_at_once_all_wait_for_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = fit_decider(known(300), terms(), "joint")
+    begun = threading.Barrier(2, timeout=20.0)
+
+    def slow(name: str) -> Policy:
+        begun.wait()  # both threads are inside before either has a program
+        return make_policy(name)
+
+    monkeypatch.setattr("router.learn.refit.make_policy", slow)
+    allowed, assessment = [False, True, False, True], assessed(fitted, 0)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(fitted._restricted, np.array(allowed)) for _ in range(2)]
+        assert all(future.result() is not None for future in both)
+    assert fitted.among(allowed, assessment) is not None

@@ -138,3 +138,16 @@ def test_the_thread_that_keeps_up_ends_when_closed(machine: Machine, tmp_path: P
     counter = RaplCounter(tmp_path)
     assert counter.read_j() is not None
     counter.close()
+
+
+def test_a_counter_that_begins_anew_is_unknown_once_and_no_wrap(machine: Machine, tmp_path: Path) -> None:
+    machine.counter.read_j()
+    machine.at(10.0)
+    counted = machine.counter.read_j()
+    for file in tmp_path.rglob("energy_uj"):  # it slept and counted anew: a wrap would be 261 kJ at once
+        if (file.parent / "name").read_text() == "package-0\n":
+            file.write_text(f"{int(file.read_text()) - 10**6}\n")
+    machine.clock.now_s = 10.5
+    assert counted is not None
+    assert machine.counter.read_j() is None
+    assert "began anew" in (machine.counter.problem or "")

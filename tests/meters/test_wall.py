@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -141,4 +142,33 @@ def test_the_counter_integrates_the_watts_and_a_silent_plug_makes_them_unknown()
         clock.sleep(1.0)
     assert readings == [0.0, 75.0, None, 75.0, 175.0]
     assert counter.source == "wall: http://plug.test (apower)"
+    counter.close()
+
+
+def test_nobody_waits_for_a_slow_plug() -> None:
+    asked, let_go = threading.Event(), threading.Event()
+
+    def slow(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        let_go.wait(10.0)
+        return httpx.Response(200, json={"apower": 50.0})
+
+    counter = WallCounter(HttpPower("http://plug.test", transport=httpx.MockTransport(slow)), period_s=0.01)
+    try:
+        assert asked.wait(5.0)
+        began = time.monotonic()
+        assert counter.read_j() is None, "nothing is known yet, and nobody waits for it"
+        assert time.monotonic() - began < 1.0
+    finally:
+        let_go.set()
+    for _ in range(200):
+        time.sleep(0.01)
+        first = counter.read_j()
+        if first is not None:
+            break
+    time.sleep(0.2)
+    then = counter.read_j()
+    assert first is not None
+    assert then is not None
+    assert 0.0 < then - first < 50.0
     counter.close()

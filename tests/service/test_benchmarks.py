@@ -48,3 +48,9 @@ def test_a_line_a_run_is_writing_is_left_and_a_damaged_one_is_named(tmp_path: Pa
     (tmp_path / "local.jsonl").write_text(line(5.0) + "{nonsense\n" + line(7.0))
     with pytest.raises(MeasurementError, match=r"local\.jsonl:2"):
         read_benchmarks(tmp_path)
+
+
+def test_a_row_that_was_graded_again_took_its_joules_once(tmp_path: Path) -> None:
+    (tmp_path / "local.jsonl").write_text(line(5.0, quality=None) + line(5.0, regraded=True))
+    found = read_benchmarks(tmp_path)
+    assert (found.energy_j, found.rows) == (5.0, 1)

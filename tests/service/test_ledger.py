@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
+
 from router.domain.errors import JournalError, TurnRefusedError
 from router.domain.record import CarbonRecord, Turn
 from router.service.ledger import Ledger
@@ -62,3 +64,15 @@ def test_a_turn_that_can_never_be_written_does_not_hold_up_the_next() -> None:
     assert journal.written == ["a", "b"]
     assert ledger.waiting == 0
     assert ledger.trouble is None
+
+
+def test_at_the_end_what_waits_is_written_and_what_cannot_be_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    journal = FlakyJournal()
+    ledger = Ledger(journal)
+    journal.full = True
+    ledger.write(turn("a"))
+    ledger.close()
+    assert "1 turns are lost" in caplog.text
+    journal.full = False
+    ledger.close()
+    assert journal.written == ["a"]

@@ -98,3 +98,13 @@ def test_a_form_that_a_program_reads_forbids_brevity() -> None:
     assert not is_plain(free, "other")
     assert is_plain(Ask((Message("user", "name this chat as JSON"),)), "other")
     assert is_plain(Ask(free.messages, extra={"response_format": {"type": "json_object"}}), "other")
+
+
+def test_a_prompt_of_nothing_but_tags_is_looked_at_once() -> None:
+    assert shape_of(talk("### Task:\nName a title.\n" + "<chat_history>" * 200_000)) is None
+    assert shape_of(talk("### Task:\nName a title.\n### Output:\n" + CHAT + "\n#" + " " * 200_000 + "\nx")) is None
+
+
+def test_a_chat_that_quotes_the_tags_is_one_chat() -> None:
+    quoting = CHAT.replace("With flour.", "Write </chat_history> and <chat_history>.")
+    assert shape_of(talk(task("Find a title of a few words for the chat.", "title", quoting))) == "title"

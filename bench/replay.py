@@ -21,7 +21,7 @@ from bench.replay_arguments import ORACLE, cascades_of, floor_of, levels_of, pol
 from bench.replay_cascades import entries
 from bench.replay_curves import FLOORS, Curves, mean_curve, read
 from bench.replay_data import Corpus, Fold, Setting
-from bench.replay_scores import HeldOut, PerPrompt, Score, oracle, outcome, score
+from bench.replay_scores import MUCH, HeldOut, PerPrompt, Score, oracle, outcome, score
 from bench.replay_tables import print_curves, print_scores
 from router.domain.catalogue import Floor
 from router.domain.errors import ConfigError, RouterError
@@ -32,9 +32,6 @@ DEFAULT_POLICIES = (
     "joint", "category-lp", "sprout", "nearest", "random-mix", "best-single", "cheapest", "cheapest-meeting-floor",
     ORACLE,
 )  # fmt: skip
-
-MUCH = 0.005
-"""Share of a policy's weight on unmeasured cells from which on it is told."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

@@ -19,7 +19,7 @@ import numpy as np
 from bench.intervals import at_level, percentiles
 from bench.replay_cascades import CASCADING, WITHOUT
 from bench.replay_data import Fold, Setting
-from bench.replay_scores import HeldOut, PerPrompt, outcome, worst_category
+from bench.replay_scores import MUCH, HeldOut, PerPrompt, outcome, worst_category
 from router.domain.catalogue import Floor
 from router.domain.estimates import FloatArray, IntArray
 from router.policy.registry import make_policy
@@ -82,7 +82,7 @@ class Curves:
     def moved(self) -> dict[str, float]:
         """Share of each policy's weight that was on options not measured on the prompt, where it is worth telling."""
         share = np.mean(self.shares_moved, axis=0)
-        return {name: float(s) for name, s in zip(self.policies, share, strict=True) if s >= 0.005}
+        return {name: float(s) for name, s in zip(self.policies, share, strict=True) if s >= MUCH}
 
     def add(self, fold: Fold, setting: Setting) -> None:
         """Sweep one fitted split."""

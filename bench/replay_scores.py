@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from router.domain.estimates import FloatArray, Known, Terms
 
+MUCH = 0.005
+"""Share of a policy's weight on unmeasured cells from which on it is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:

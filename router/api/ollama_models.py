@@ -34,13 +34,13 @@ def running_json(service: Service, resident_until_s: dict[str, float]) -> dict[s
     """Models that answered lately, with the time until which they count as loaded."""
     entries = []
     for name, until_s in resident_until_s.items():
-        if name not in service.planner.current.catalogue.models:
+        model = service.planner.current.catalogue.models.get(name)
+        if model is None:
             continue  # it answered, and was taken out of models.yaml since
         entry = _entry(service, full_name(name))
-        model = service.planner.current.catalogue.models.get(name)
         # Where in memory it lies is the engine's to know; Ollama's clients show size_vram 0 as "CPU".
         entry |= {"expires_at": iso(until_s), "size_vram": None}
-        if model is not None and model.context is not None:
+        if model.context is not None:
             entry["context_length"] = model.context
         entries.append(entry)
     return {"models": entries}

@@ -13,8 +13,9 @@ from router.domain.chat import Delta, Finish, Generation
 from router.domain.errors import BackendError, RequestError
 from router.domain.ports import AdministeredBackend, AdministrationReply, Backend, DescribingBackend, ServedModel
 
-ASK_S = 5.0
-"""A preferred engine that does not say within this time what it has is taken not to answer."""
+ASK_S = 3.0
+"""A preferred engine that does not say within this time what it has is taken not to answer. Less than the router waits
+for a whole site: else a silent Ollama would take the embedded engine down with it."""
 
 
 class AutoBackend:

@@ -138,9 +138,9 @@ class ChunkReader:
         self._logprobs.add(*(token["logprob"] for token in logprobs))
         if reason := choice.get("finish_reason"):
             self._reason = REASONS.get(reason, "stop")
-        text = whole_text(delta.get("content") or "")
+        text = encodable(delta.get("content") or "")
         tool_calls = tuple(delta.get("tool_calls") or ())
-        thinking = whole_text(delta.get("reasoning_content") or "")
+        thinking = encodable(delta.get("reasoning_content") or "")
         if text or tool_calls or thinking:
             self._last = self._clock()
             self._first = self._last if self._first is None else self._first
@@ -151,11 +151,6 @@ class ChunkReader:
         if isinstance(duration_ms := self._timings.get(key), int | float):
             return seconds_from_ms(duration_ms)
         return None if begin is None or end is None else end - begin
-
-
-def whole_text(text: str) -> str:
-    """Text that can be sent on: half a character, as servers that count in UTF-16 cut it, becomes a question mark."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def token_count(said: Any) -> int | None:

@@ -228,17 +228,16 @@ def _with_margin(
     higher = np.linspace(program.floor, max(plain.reachable_quality, program.floor), STEPS + 1)[1:]
     found = [plain, *(s for f in higher if not (s := solve(replace(program, floor=float(f)))).shed)]
     mixable = bool((np.isfinite(program.q[:, r]) & np.isfinite(program.g[:, r])).all())
-    alone = (
-        _certain(np.eye(program.q.shape[1])[[r] * program.w.size], plain, posed, known, estimates) if mixable else None
-    )
+    judge = _Judge(posed, known, estimates).judge
+    alone = judge(np.eye(program.q.shape[1])[[r] * program.w.size], plain) if mixable else None
     plans = []
     for solution in found:
-        plan = _certain(solution.x, solution, posed, known, estimates)
+        plan = judge(solution.x, solution)
         plans.append(plan)
         if alone is not None and plan.bound(z) < 0.0 < alone.bound(z):
             part = -plan.bound(z) / (alone.bound(z) - plan.bound(z))
             mixed = (1.0 - part) * plan.solution.x + part * alone.solution.x
-            plans.append(_certain(mixed, solution, posed, known, estimates))
+            plans.append(judge(mixed, solution))
     within = [plan for plan in plans if program.carries(plan.solution.x, plan.solution.expected_g)] or plans[:1]
     sure = [plan for plan in within if plan.bound(z) >= -REACH]
     if sure:
@@ -261,27 +260,36 @@ class _Certain:
         return self.gap - z * self.error
 
 
-def _certain(x: FloatArray, of: Solution, posed: Posed, known: Known, estimates: Estimates) -> _Certain:
-    """The plan ``x`` (C, O), a mixture with the plan of a solution, whose prices it keeps."""
-    program = posed.program
-    g, q = ((np.where(x > 0, cells, 0.0) * x).sum(axis=1) @ program.w for cells in (program.g, program.q))
-    solution = replace(of, x=x, expected_g=float(g), expected_q=float(q))
-    return _Certain(solution, float(q) - program.floor, _paired_error(x, known, estimates, posed.target))
+class _Judge:
+    """Judges plans by the known prompts; what is the same for all of them is worked out once."""
 
+    def __init__(self, posed: Posed, known: Known, estimates: Estimates) -> None:
+        self._program = posed.program
+        self._reference = estimates.reference
+        self._share = 0.0 if posed.target.share is None else posed.target.share
+        self._p = rows_of(known, estimates).p
+        self._v = importance(self._p, estimates.w)
+        self._measured = np.isfinite(known.quality)
+        expected = np.nan_to_num(self._p @ np.nan_to_num(estimates.q))
+        self._truth = np.where(self._measured, known.quality, expected)
+        self._error_of_cells = error_of_cells(estimates)
 
-def _paired_error(x: FloatArray, known: Known, estimates: Estimates, target: Target) -> float:
-    """Standard error of (plan - share * reference) over the known prompts.
+    def judge(self, x: FloatArray, of: Solution) -> _Certain:
+        """The plan ``x`` (C, O), a mixture with the plan of a solution, whose prices it keeps."""
+        program = self._program
+        g, q = ((np.where(x > 0, cells, 0.0) * x).sum(axis=1) @ program.w for cells in (program.g, program.q))
+        solution = replace(of, x=x, expected_g=float(g), expected_q=float(q))
+        return _Certain(solution, float(q) - program.floor, self._paired_error(x))
 
-    What was not measured was filled in by its category's mean, whose own error all prompts filled in with it share.
-    """
-    rows = rows_of(known, estimates)
-    truth = np.where(np.isfinite(known.quality), known.quality, np.nan_to_num(rows.p @ np.nan_to_num(estimates.q)))
-    share = 0.0 if target.share is None else target.share
-    difference = ((rows.p @ x) * truth).sum(axis=1) - share * truth[:, estimates.reference]
-    v = importance(rows.p, estimates.w)
-    mean = float(v @ difference)
-    weight = rows.p @ x  # (n, O)
-    weight[:, estimates.reference] -= share
-    filled = np.where(np.isfinite(known.quality), 0.0, v[:, None] * weight)
-    shared = (np.abs(rows.p.T @ filled) * error_of_cells(estimates)).sum(axis=0)  # (O,)
-    return float(np.sqrt(np.sum(v**2 * (difference - mean) ** 2) + np.sum(shared**2)))
+    def _paired_error(self, x: FloatArray) -> float:
+        """Standard error of (plan - share * reference) over the known prompts.
+
+        What was not measured was filled in by its category's mean, whose own error all prompts filled in with it share.
+        """
+        weight = self._p @ x  # (n, O)
+        weight[:, self._reference] -= self._share
+        difference = (weight * self._truth).sum(axis=1)
+        mean = float(self._v @ difference)
+        filled = np.where(self._measured, 0.0, self._v[:, None] * weight)
+        shared = (np.abs(self._p.T @ filled) * self._error_of_cells).sum(axis=0)  # (O,)
+        return float(np.sqrt(np.sum(self._v**2 * (difference - mean) ** 2) + np.sum(shared**2)))

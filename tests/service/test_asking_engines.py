@@ -7,10 +7,12 @@ import time
 
 import pytest
 
+from router.backends import auto as auto_module
 from router.backends.auto import AutoBackend
 from router.backends.scripted import ScriptedBackend
 from router.domain.errors import RequestError
 from router.domain.ports import ServedModel
+from router.service import engines as engines_module
 from tests.service import federation
 
 
@@ -27,8 +29,9 @@ class Refusing(ScriptedBackend):
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router.service.engines.ASK_S", 0.05)
-    monkeypatch.setattr("router.backends.auto.ASK_S", 0.05)
+    ratio = auto_module.ASK_S / engines_module.ASK_S
+    monkeypatch.setattr("router.service.engines.ASK_S", 0.5)
+    monkeypatch.setattr("router.backends.auto.ASK_S", 0.5 * ratio)
 
 
 @pytest.mark.parametrize(("kind", "why"), [(Silent, "does not say within"), (Refusing, "405")])
@@ -44,3 +47,12 @@ async def test_such_a_site_is_down_and_the_start_goes_on(kind: type[ScriptedBack
 async def test_a_silent_ollama_leaves_the_embedded_engine_to_answer() -> None:
     auto = AutoBackend(Silent("x", models=["a"]), ScriptedBackend("Embedded.", models=["a"]))
     assert await auto.engine_for("a") == "embedded"
+
+
+async def test_a_silent_ollama_does_not_take_its_site_down() -> None:
+    auto = AutoBackend(Silent("x", models=["small"]), ScriptedBackend("Embedded.", models=["small"]))
+    service = federation.build(backend=auto)
+    await service.planner.refresh(force=True)
+    assert service.engines.down == {}
+    assert {option.model for option in service.planner.current.available} == {"small"}
+    await service.close()

@@ -18,7 +18,8 @@ from router.domain.ports import Embedder
 from router.domain.record import Measurement
 from router.domain.sci import embodied_g_per_s, operational_g_per_j
 from router.estimate.known import build_known
-from router.learn.refit import Decider, fit_decider
+from router.learn.decider import Decider
+from router.learn.refit import fit_decider
 from router.policy.terms import grams_of
 
 LIFETIME_S = 5 * 365 * 24 * 3600.0

@@ -15,7 +15,7 @@ from router.api import answers_schema as shapes
 from router.api import documents
 from router.domain.reading import Intensity
 from router.service.assembly import Service
-from router.service.metrics import OVERHEAD_BOUNDS_S, Labels, Metrics
+from router.service.metrics import OVERHEAD_BOUNDS_S, Labels, Metrics, Rising
 from router.service.stats import savings, totals
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -107,15 +107,19 @@ def exposition(service: Service) -> str:
         ("attempts_total", "counter", "Generations started, failed ones included.", [((), m.attempts)]),
         ("escalations_total", "counter", "Cascades whose first answer did not stand.", [((), m.escalations)]),
         ("side_requests_total", "counter", "Of the requests, what clients asked for their own sake.", m.side.items()),
-        ("side_energy_joules_total", "counter", "Of the joules, theirs, where known.", [((), m.side_energy_j)]),
+        ("side_energy_joules_total", "counter", "Of the joules, theirs, where known.", [((), m.side_energy_j.value)]),
         ("side_energy_unknown_total", "counter", "Of them, those without known joules.", [((), m.side_energy_unknown)]),
         ("conversation_turns_total", "counter", "What became of conversations' models.", m.conversations.items()),
-        ("energy_joules_total", "counter", "Marginal joules, wasted ones included.", m.energy_j.items()),
+        ("energy_joules_total", "counter", "Marginal joules, wasted ones included.", _risen(m.energy_j)),
         ("energy_unknown_total", "counter", "Requests whose joules are not known.", m.energy_unknown.items()),
-        ("carbon_grams_total", "counter", "Grams CO2e by kind.", m.grams.items()),
+        ("carbon_grams_total", "counter", "Grams CO2e by kind.", _risen(m.grams)),
         ("saved_grams", "gauge", "Grams saved against the reference since the start; may fall.", [((), m.saved_g)]),
         ("saved_unknown_total", "counter", "Requests whose savings are not known.", [((), m.saved_unknown)]),
-        ("own_energy_joules_total", "counter", "Joules of routing itself, where known.", [((), m.router_energy_j)]),
+        ("own_energy_joules_total", "counter", "Joules of routing, where known.", [((), m.router_energy_j.value)]),
+        ("own_energy_unknown_total", "counter", "Requests whose routing is of unknown joules.",
+         [((), m.router_energy_unknown)]),
+        ("device_energy_joules", "gauge", "Joules of each part of a site's meter since the start, idle ones included.",
+         _parts(service)),
         ("overhead_seconds", "histogram", "Seconds the router takes before the engine is asked.", []),
         ("running", "gauge", "Generations that run now.", _by_site({s: g.running for s, g in gates.items()})),
         ("queue_depth", "gauge", "Requests that wait for a slot.", _by_site({s: g.waiting for s, g in gates.items()})),
@@ -159,6 +163,19 @@ def _intensity_labels(site: str, value: Intensity) -> Labels:
         ("estimated", "unknown" if value.estimated is None else str(value.estimated).lower()),
         ("stale", str(value.stale).lower()),
     )
+
+
+def _risen(totals: Mapping[Labels, Rising]) -> Samples:
+    return [(labels, total.value) for labels, total in totals.items()]
+
+
+def _parts(service: Service) -> Samples:
+    return [
+        ((("site", site), ("part", part)), joules)
+        for site, parts in service.meter_parts().items()
+        for part, joules in parts.items()
+        if joules is not None
+    ]
 
 
 def _by_site(values: Mapping[str, float]) -> Samples:

@@ -7,7 +7,8 @@ For a zone, in this order:
    answer no longer than ``patience_s``;
 3. a source that failed is not asked again before a delay that doubles, with jitter so that many routers do not come
    back together; a Retry-After is kept at the least;
-4. meanwhile the last known value is given, marked stale, until it is older than ``max_stale_s``;
+4. meanwhile the last known value is given, marked stale, until it is older than ``max_stale_s``; so is one that was
+   old already when the source gave it;
 5. then the configured fallback, marked stale and named as a fallback; without one, None.
 
 A forecast goes the same way, but nobody ever waits for it: what is there is given, and what is asked for meanwhile
@@ -70,7 +71,9 @@ class Timing:
 
     Attributes:
         ttl_s: Age up to which a value is fresh. Sources change every quarter hour or hour.
-        max_stale_s: Time since it was fetched up to which the last value is better than the fallback.
+        max_stale_s: Age up to which the last value is better than the fallback.
+        current_s: Age up to which a value that the source gives as its latest counts as current: they change every
+            hour, and some an hour late.
         patience_s: Longest wait for an answer while there is a last value to give.
         first_delay_s: Pause after the first failure.
         longest_delay_s: Longest pause.
@@ -79,6 +82,7 @@ class Timing:
 
     ttl_s: float = 300.0
     max_stale_s: float = 6 * SECONDS_PER_HOUR
+    current_s: float = 2 * SECONDS_PER_HOUR
     patience_s: float = 0.5
     first_delay_s: float = 5.0
     longest_delay_s: float = SECONDS_PER_HOUR / 2
@@ -165,7 +169,8 @@ class CachedIntensity:
         if serving in ("fresh", "stale") and kept.value is not None:
             elapsed_s = self._clock() - kept.fetched_at
             age_s = None if kept.value.age_s is None else kept.value.age_s + elapsed_s
-            return replace(kept.value, age_s=age_s, stale=serving == "stale" or kept.value.stale)
+            is_old = age_s is not None and age_s > self._timing.current_s
+            return replace(kept.value, age_s=age_s, stale=serving == "stale" or is_old or kept.value.stale)
         return await self._from_fallback(zone)
 
     async def forecast(self, zone: str | None) -> tuple[ForecastPoint, ...]:
@@ -192,7 +197,7 @@ class CachedIntensity:
             elapsed_s = now - kept.fetched_at
             if elapsed_s < self._timing.ttl_s:
                 return "fresh"
-            if elapsed_s <= self._timing.max_stale_s:
+            if elapsed_s + (kept.value.age_s or 0.0) <= self._timing.max_stale_s:
                 return "stale"
         return "fallback" if self._fallback is not None else "nothing"
 
@@ -217,6 +222,10 @@ class CachedIntensity:
             value = await fetch()
         except IntensityError as error:
             self._failed(zone, kept, error)
+        except Exception as error:
+            # Nonsense that no source was written for: the same care as for any other failure.
+            logger.debug("%s failed unexpectedly", self.name, exc_info=True)
+            self._failed(zone, kept, IntensityError(f"{self.name} failed: {type(error).__name__}: {error}"))
         else:
             if kept.failures:
                 logger.info("%s answers %s of zone %s again", self.name, kept.what, zone)

@@ -52,6 +52,9 @@ class AskedEachTime(ABC):
         except IntensityError as error:
             self.last_error = str(error)
             return None
+        except Exception as error:  # nonsense nobody thought of is no value either
+            self.last_error = f"{type(error).__name__}: {error}"
+            return None
         self.last_error = None
         return value
 

@@ -110,17 +110,18 @@ async def _engines(service: Service) -> list[Finding]:
 
 
 def _meters(service: Service) -> list[Finding]:
-    from router.service.instruments import runs_here
-
     findings = []
     for name, site in service.catalogue.sites.items():
         part, source = f"meter at {name}", service.meter_source(name)
-        if not runs_here(site):
+        if not site.runs_here:
             findings.append(Finding(part, "warning", source))
             continue
         lacking = "; ".join(service.lacking_meters)
         if "busy core" not in source and not source.startswith("nothing"):
-            findings.append(Finding(part, "ok", source))
+            refused = "; ".join(service.refused_meters)
+            text = f"{source}. Not metered: {refused}" if refused else source
+            todo = "its joules are missing from every figure until it can be read" if refused else None
+            findings.append(Finding(part, "warning" if refused else "ok", text, todo))
         elif site.watts_per_core is None:
             findings.append(
                 Finding(

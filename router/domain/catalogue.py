@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from router.domain.reading import IntensityKind
 from router.domain.sci import embodied_g_per_s
@@ -124,6 +125,12 @@ class Site:
     memory_bytes: int | None = None
     slots: int = 1
     api_key_env: str | None = None
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether its engine runs on this machine: it has no address, or one of this machine's own."""
+        host = urlsplit(self.url).hostname if self.url else None
+        return host in (None, "localhost", "::1", "::", "0.0.0.0") or host.startswith("127.")
 
     @property
     def k1_g_per_s(self) -> float | None:

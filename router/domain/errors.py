@@ -11,6 +11,7 @@
     ├── JournalError              the record of turns
     │   └── TurnRefusedError      one turn can never be written
     ├── MeterError                an energy reading cannot be taken
+    │   └── AbsentMeterError      there is no such instrument here
     ├── IntensityError            a source of grid intensity has no usable answer
     ├── PolicyError               no decision can be computed
     ├── OverloadedError           more requests than can wait (retryable)
@@ -129,6 +130,10 @@ class MeterError(RouterError):
     """An energy meter cannot be opened or read."""
 
     code = "meter_error"
+
+
+class AbsentMeterError(MeterError):
+    """There is no such instrument on this machine; one that is here and may not be read is a MeterError."""
 
 
 class IntensityError(RouterError):

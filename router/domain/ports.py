@@ -6,7 +6,7 @@ A fake for each ships with the package: ``backends.scripted``, ``embed.hashed``,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -195,6 +195,21 @@ class MeterWindow(Protocol):
 
     def stop(self) -> Reading:
         """Close the window; a second call returns the same reading. Never raises: a failed reading is None."""
+        ...
+
+
+@runtime_checkable
+class ExplainingMeter(Protocol):
+    """A meter that says what ails it, and of what its joules are made."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why joules are not known, or not to be believed, now; None where all is well."""
+        ...
+
+    @property
+    def parts_j(self) -> Mapping[str, float | None]:
+        """Joules by part of the device since the start, idle ones included; empty where there is but one part."""
         ...
 
 

@@ -20,6 +20,8 @@ class Reading:
         device_s: Device-time share in seconds: wall seconds divided among the windows that overlapped.
         method: How the joules were obtained.
         source: Which instrument, with its parameters, e.g. ``modelled: 3.1 W x busy core-seconds``.
+        holds_idle: Whether ``energy_j`` holds the idle joules too, since the instrument sees them and nobody knows how
+            many they are.
     """
 
     energy_j: float | None
@@ -27,6 +29,7 @@ class Reading:
     device_s: float | None
     method: Method
     source: str
+    holds_idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)

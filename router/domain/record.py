@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.domain.catalogue import DEFAULT_SETTING, Option
-from router.domain.reading import Method
+from router.domain.reading import IntensityKind, Method
 
 OutcomeKey = tuple[str, str, str, str, int, int]
 
@@ -126,6 +126,9 @@ class CarbonRecord:
         overhead_ms: Milliseconds the router itself took before the engine was asked.
         router_energy_j: Joules of the router itself, or None where they cannot be told apart.
         fallback: Why the usual path was left, or None.
+        intensity_kind: ``average`` or ``marginal``.
+        intensity_is_estimated: Whether its source calls it an estimate; None where it does not say.
+        intensity_is_stale: Whether it was a last known value past its time, or a fallback.
     """
 
     model: str
@@ -148,6 +151,9 @@ class CarbonRecord:
     overhead_ms: float
     router_energy_j: float | None
     fallback: str | None
+    intensity_kind: IntensityKind | None = None
+    intensity_is_estimated: bool | None = None
+    intensity_is_stale: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +166,12 @@ class Basis:
         wasted_j: Of ``energy_j``, what attempts took that did not give the answer.
         energy_source: Which instrument, with its parameters.
         pue: Power usage effectiveness that the grams were computed with.
-        intensity_kind: ``average`` or ``marginal``.
-        intensity_is_estimated: Whether its source calls it an estimate.
-        intensity_is_stale: Whether it was a last known value past its time.
         reference: The option whose expected grams are the baseline.
         reference_energy_j: Joules expected of it for this prompt.
         reference_device_s: Device seconds expected of it.
         reference_operational_g: Grams of those joules, at its own site.
         earlier_answers: Answers the request brought along: 0 where it opens a conversation.
+        holds_idle: Whether ``energy_j`` holds idle joules too, since nobody knows how many they are.
     """
 
     device_s: float | None = None
@@ -175,14 +179,12 @@ class Basis:
     wasted_j: float | None = None
     energy_source: str | None = None
     pue: float | None = None
-    intensity_kind: str | None = None
-    intensity_is_estimated: bool | None = None
-    intensity_is_stale: bool | None = None
     reference: str | None = None
     reference_energy_j: float | None = None
     reference_device_s: float | None = None
     reference_operational_g: float | None = None
     earlier_answers: int | None = None
+    holds_idle: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,12 +79,15 @@ MIGRATIONS = (
     """
     ALTER TABLE turns ADD COLUMN escalations INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE turns ADD COLUMN holds_idle INTEGER;
+    """,
 )
 
 _TURN_COLUMNS = tuple(field.name for field in fields(Turn) if field.name not in ("carbon", "basis"))
 _CARBON_COLUMNS = tuple(field.name for field in fields(CarbonRecord))
 _BASIS_COLUMNS = tuple(field.name for field in fields(Basis))
-_YES_OR_NO = ("intensity_is_estimated", "intensity_is_stale")  # integers in SQLite
+_YES_OR_NO = ("intensity_is_estimated", "intensity_is_stale", "holds_idle")  # integers in SQLite
 _COLUMNS = _TURN_COLUMNS + _CARBON_COLUMNS + _BASIS_COLUMNS
 _INSERT = f"INSERT INTO turns ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _PAGE = f"""

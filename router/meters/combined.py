@@ -89,12 +89,16 @@ class CombinedCounter:
         return any(getattr(part, "sees_idle", True) for part in counted)
 
     @property
+    def seen(self) -> Breakdown | None:
+        """Joules between the first and the last look at which all of it could be read, or None."""
+        return None if self._first is None or self._last is None else self._last.since(self._first)
+
+    @property
     def problem(self) -> str | None:
         """Why readings fail, or that parts exceed the wall (it then meters something else), or None."""
         counters = [*self._parts.values(), *([] if self._wall is None else [self._wall])]
         found = [problem for counter in counters if (problem := getattr(counter, "problem", None))]
-        if self._first is not None and self._last is not None:
-            seen = self._last.since(self._first)
+        if (seen := self.seen) is not None:
             remainder = seen.parts_j.get(UNACCOUNTED)
             if remainder is not None and seen.total_j is not None and remainder < -_TOLERANCE * seen.total_j - 1.0:
                 found.append("the parts drew more than the wall meter saw: is it this machine's, and all of its plugs?")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.domain.reading import Method
+from router.meters.combined import Breakdown
 from router.meters.window import EnergyCounter
 
 COOL_C = 60.0
@@ -140,6 +141,12 @@ class IdleKnown:
     def problem(self) -> str | None:
         """The counter's."""
         found: str | None = getattr(self.counter, "problem", None)
+        return found
+
+    @property
+    def seen(self) -> Breakdown | None:
+        """The counter's, where it is a sum."""
+        found: Breakdown | None = getattr(self.counter, "seen", None)
         return found
 
     def read_j(self) -> float | None:

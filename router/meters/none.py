@@ -1,26 +1,25 @@
-"""The meter of a site nobody can meter: every reading is unknown."""
+"""The meter of a site nobody can meter: joules are unknown, device seconds are shared as anywhere."""
 
 from __future__ import annotations
 
-import time
+from router.domain.ports import MeterWindow
+from router.domain.reading import Method
+from router.meters.window import SharedMeter
 
-from router.domain.reading import Reading
 
+class _Unread:
+    """A counter that is never read."""
 
-class _UnmeteredWindow:
-    """Knows the wall seconds and nothing else."""
+    method: Method = "modelled"
+    idle_w: float | None = None
+    sees_idle = False
 
     def __init__(self, source: str) -> None:
-        self._source = source
-        self._started_s = time.monotonic()
-        self._reading: Reading | None = None
+        self.source = source
 
-    def stop(self) -> Reading:
-        """Close the window; the joules are unknown."""
-        if self._reading is None:
-            wall_s = time.monotonic() - self._started_s
-            self._reading = Reading(None, None, wall_s, "modelled", self._source)
-        return self._reading
+    def read_j(self) -> float | None:
+        """Unknown."""
+        return None
 
 
 class NoMeter:
@@ -28,13 +27,13 @@ class NoMeter:
 
     def __init__(self, why: str = "nothing meters it: set watts_per_core for this site in models.yaml") -> None:
         """Take the reason, which is shown wherever a source would be."""
-        self._why = why
+        self._shared = SharedMeter(_Unread(why))
 
     @property
     def source(self) -> str:
         """Why there are no joules."""
-        return self._why
+        return self._shared.source
 
-    def start(self) -> _UnmeteredWindow:
+    def start(self) -> MeterWindow:
         """Open a window."""
-        return _UnmeteredWindow(self._why)
+        return self._shared.start()

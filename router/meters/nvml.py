@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from router.domain.errors import MeterError
+from router.domain.errors import AbsentMeterError, MeterError
 from router.domain.reading import Method
 from router.meters.sampling import PERIOD_S, PowerIntegral, Sampler
 
@@ -272,12 +272,15 @@ class _PynvmlGpu:
     def throttle_reasons(self) -> tuple[str, ...]:
         # The driver renamed the call; old drivers know the old name only.
         for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
-            if ask := getattr(self._nvml, name, None):
-                break
-        else:
-            raise UnsupportedError(f"{self.name}: this pynvml cannot say why a clock is held down")
-        bits = int(self._call(ask, self._handle))
-        return tuple(name for name, bit in _THROTTLE_BITS.items() if bits & bit)
+            ask = getattr(self._nvml, name, None)
+            if ask is None:
+                continue
+            try:
+                bits = int(self._call(ask, self._handle))
+            except UnsupportedError:
+                continue  # pynvml knows the new name, this driver does not
+            return tuple(name for name, bit in _THROTTLE_BITS.items() if bits & bit)
+        raise UnsupportedError(f"{self.name}: this driver cannot say why a clock is held down")
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         nvml = self._nvml
@@ -310,9 +313,13 @@ def open_gpus(indices: Sequence[int] | None = None, *, library: Any = None) -> t
         nvml.nvmlInit()
         count = nvml.nvmlDeviceGetCount()
     except nvml.NVMLError as error:
-        hint = _PERMISSION if getattr(error, "value", None) == nvml.NVML_ERROR_NO_PERMISSION else None
-        raise MeterError(
-            f"no NVIDIA driver answers: {error}", hint=hint or "is there an NVIDIA GPU here? `nvidia-smi` must work"
+        code = getattr(error, "value", None)
+        text = f"no NVIDIA driver answers: {error}"
+        if code == nvml.NVML_ERROR_NO_PERMISSION:
+            raise MeterError(text, hint=_PERMISSION) from error
+        is_absent = code in (nvml.NVML_ERROR_LIBRARY_NOT_FOUND, nvml.NVML_ERROR_DRIVER_NOT_LOADED)
+        raise (AbsentMeterError if is_absent else MeterError)(
+            text, hint="is there an NVIDIA GPU here? `nvidia-smi` must work"
         ) from error
     wanted = range(count) if indices is None else indices
     if absent := [index for index in wanted if not 0 <= index < count]:
@@ -324,5 +331,5 @@ def _pynvml() -> Any:
     try:
         import pynvml
     except ImportError as error:
-        raise MeterError("the module pynvml is missing", hint="run `pip install nvidia-ml-py`") from error
+        raise AbsentMeterError("the module pynvml is missing", hint="run `pip install nvidia-ml-py`") from error
     return pynvml

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from router.domain.errors import MeterError
+from router.domain.errors import AbsentMeterError, MeterError
 from router.domain.reading import Method
 from router.meters.sampling import Sampler
 
@@ -189,7 +189,7 @@ def _find(root: Path) -> tuple[_Domain, ...]:
             hint=f"until the next start of the machine: sudo chmod a+r {' '.join(map(str, refused))}",
         )
     if not found:
-        raise MeterError(
+        raise AbsentMeterError(
             f"no RAPL counters under {root}",
             hint="virtual machines have none: set `watts_per_core` for the site to model the joules instead",
         )

@@ -39,7 +39,7 @@ class PowerIntegral:
         self._clock = clock
         self._lock = threading.Lock()
         self._reading = threading.Lock()
-        self._energy_j = 0.0
+        self._energy_j = self._told_j = 0.0
         self._at_s: float | None = None
         self._power_w = 0.0
         self._hole = False
@@ -76,7 +76,9 @@ class PowerIntegral:
             hole, self._hole = self._hole, False
             if hole or since_s > self._longest_gap_s:
                 return None
-            return self._energy_j + self._power_w * since_s
+            # Watts may have fallen since the last sample: what was told already is not taken back.
+            self._told_j = max(self._told_j, self._energy_j + self._power_w * since_s)
+            return self._told_j
 
     def _take(self, power_w: float, now_s: float) -> None:
         if self._at_s is not None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,6 +90,17 @@ class SharedMeter:
         """Which instrument, with its parameters."""
         return self._counter.source
 
+    @property
+    def problem(self) -> str | None:
+        """Why its counter cannot be read or believed now, or None."""
+        return getattr(self._counter, "problem", None)
+
+    @property
+    def parts_j(self) -> Mapping[str, float | None]:
+        """Joules by part of the device since the start, idle ones included; empty where there is but one part."""
+        seen = getattr(self._counter, "seen", None)
+        return {} if seen is None else dict(seen.parts_j)
+
     def start(self) -> _OpenWindow:
         """Open a window."""
         window = _OpenWindow(self)
@@ -102,7 +113,15 @@ class SharedMeter:
         with self._lock:
             self._advance()
             share = self._open.pop(window)
-        return Reading(share.energy_j, share.idle_j, share.device_s, self._counter.method, self._counter.source)
+        counter = self._counter
+        return Reading(
+            share.energy_j,
+            share.idle_j,
+            share.device_s,
+            counter.method,
+            counter.source,
+            holds_idle=counter.idle_w is None and bool(getattr(counter, "sees_idle", True)),
+        )
 
     def _advance(self) -> None:
         """Divide what happened since the last event among the windows open meanwhile."""

@@ -110,6 +110,9 @@ def carbon_record(
         intensity_g_per_kwh=None if intensity is None else intensity.g_per_kwh,
         intensity_source=None if intensity is None else intensity.source,
         intensity_age_s=None if intensity is None else intensity.age_s,
+        intensity_kind=None if intensity is None else intensity.kind,
+        intensity_is_estimated=None if intensity is None else intensity.estimated,
+        intensity_is_stale=None if intensity is None else intensity.stale,
         reference_g=decision.reference_g,
         saved_g=None if own_g is None or decision.reference_g is None else decision.reference_g - own_g,
         policy=decision.policy,
@@ -130,7 +133,6 @@ def basis_of(decision: Decision, attempts: Sequence[Attempt], *, places: Places,
         earlier_answers: Answers the request brought along.
     """
     site = attempts[-1].option.site if attempts else decision.option.site
-    intensity = places.intensities.get(site)
     baseline = (
         places.footprint(decision.reference.site, decision.reference_energy_j, decision.reference_device_s)
         if decision.reference.site in places.sites
@@ -143,14 +145,12 @@ def basis_of(decision: Decision, attempts: Sequence[Attempt], *, places: Places,
         wasted_j=_sum(attempt.reading.energy_j for attempt in wasted),
         energy_source=attempts[-1].reading.source if attempts else None,
         pue=places.sites[site].pue,
-        intensity_kind=None if intensity is None else intensity.kind,
-        intensity_is_estimated=None if intensity is None else intensity.estimated,
-        intensity_is_stale=None if intensity is None else intensity.stale,
         reference=str(decision.reference),
         reference_energy_j=decision.reference_energy_j,
         reference_device_s=decision.reference_device_s,
         reference_operational_g=baseline.operational_g,
         earlier_answers=earlier_answers,
+        holds_idle=any(attempt.reading.holds_idle for attempt in attempts),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from router.domain.catalogue import Catalogue, Option
 from router.domain.estimates import FloatArray
-from router.domain.ports import ChoosingBackend, Embedder, IntensitySource, Journal, MeasurementStore
+from router.domain.ports import ChoosingBackend, Embedder, ExplainingMeter, IntensitySource, Journal, MeasurementStore
 from router.policy.draw import Draw
 from router.service.breaker import Breakers
 from router.service.chooser import Chooser
@@ -47,6 +47,7 @@ class Parts:
     on_close: tuple[Callable[[], None], ...] = ()
     memory: Memory = field(default_factory=Memory)
     lacking_meters: tuple[str, ...] = ()
+    refused_meters: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -66,6 +67,7 @@ class Service:
     metrics: Metrics
     on_close: tuple[Callable[[], None], ...] = ()
     lacking_meters: tuple[str, ...] = ()
+    refused_meters: tuple[str, ...] = ()
     deadline_s: float = Limits().deadline_s
     _embedding: Worker = field(default_factory=lambda: Worker("embed", threads=2))
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -133,6 +135,7 @@ class Service:
                 "ok": all(name in snapshot.intensities for name in snapshot.catalogue.sites),
                 "notes": list(snapshot.grid.notes(snapshot.catalogue)),
             },
+            "energy": {"ok": not self.meter_troubles(), "notes": self.meter_troubles()},
             "journal": {"ok": self.ledger.trouble is None, "waiting": self.ledger.waiting},
         }
 
@@ -144,11 +147,31 @@ class Service:
         lines += [*snapshot.grid.notes(snapshot.catalogue), *snapshot.notes]
         for name in self.engines.sites:
             lines.append(f"energy at {name}: {self.meter_source(name)}")
-        return lines
+        return [*lines, *self.meter_troubles()]
 
     def meter_source(self, site: str) -> str:
         """Which instrument meters a site."""
         return self.engines.engine(site).meter.source
+
+    def meter_troubles(self) -> list[str]:
+        """Which instruments of this machine may not be read, and what ails the meters there are; a sentence each."""
+        found = [f"not metered: {refused}" for refused in self.refused_meters]
+        for name in self.engines.sites:
+            meter = self.engines.engine(name).meter
+            if isinstance(meter, ExplainingMeter) and meter.problem is not None:
+                found.append(f"energy at {name}: {meter.problem}")
+        return found
+
+    def meter_parts(self) -> dict[str, Mapping[str, float | None]]:
+        """Joules by part of each meter that has parts; a meter that sites share is told with the first of them."""
+        found: dict[str, Mapping[str, float | None]] = {}
+        told: list[object] = []
+        for name in self.engines.sites:
+            meter = self.engines.engine(name).meter
+            if isinstance(meter, ExplainingMeter) and not any(meter is other for other in told) and meter.parts_j:
+                told.append(meter)
+                found[name] = meter.parts_j
+        return found
 
     def measured_counts(self) -> dict[str, int]:
         """On how many prompts each model has been measured and graded."""
@@ -182,8 +205,9 @@ def assemble(catalogue: Catalogue, parts: Parts) -> Service:
     chooser = Chooser(planner, parts.embedder, Draw(parts.seed))
     metrics = Metrics()
     ledger = Ledger(parts.journal, metrics.turn)
-    # The router works on the machine of its first site, where that one is metered.
-    router_meter = next(iter(parts.engines.values())).meter
+    # The router works on the machine of the first site that runs here, where that one is metered.
+    own = next((engine for engine in parts.engines.values() if engine.site.runs_here), None)
+    router_meter = (own or next(iter(parts.engines.values()))).meter
     breakers = Breakers(failures_to_open=parts.limits.failures_to_open)
     runner = TurnRunner(chooser, engines, ledger, router_meter, parts.limits, breakers, parts.observers)
     return Service(
@@ -200,5 +224,6 @@ def assemble(catalogue: Catalogue, parts: Parts) -> Service:
         metrics=metrics,
         on_close=parts.on_close,
         lacking_meters=parts.lacking_meters,
+        refused_meters=parts.refused_meters,
         deadline_s=parts.limits.deadline_s,
     )

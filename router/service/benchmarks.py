@@ -25,7 +25,7 @@ class BenchmarkEnergy:
     """What measuring took on this machine.
 
     Attributes:
-        energy_j: Joules above idle of all rows and of loading models; None where any is unknown.
+        energy_j: Joules above idle of rows and of loading models, as far as they are known; None where nothing is.
         load_j: Of these, loading.
         rows: Answers generated.
         unknown: Rows and loads of unknown joules.
@@ -75,7 +75,7 @@ def read_benchmarks(folder: Path) -> BenchmarkEnergy:
                 else:
                     load_j += float(joules)
     return BenchmarkEnergy(
-        energy_j=None if unknown else energy_j + load_j,
+        energy_j=None if unknown and not methods and not load_j else energy_j + load_j,
         load_j=load_j,
         rows=rows,
         unknown=unknown,

@@ -16,7 +16,7 @@ from router.domain.catalogue import NO_DIRECTIVE, Option
 from router.domain.decision import Candidate, Decision
 from router.domain.errors import BackendUnavailableError, EmbedError
 from router.domain.ports import Embedder
-from router.learn.refit import Assessment
+from router.learn.decider import Assessment
 from router.policy.draw import Draw
 from router.service.ask import Ask, Target, resolve
 from router.service.context import routing_texts

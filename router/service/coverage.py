@@ -1,13 +1,49 @@
-"""What the measurements do not cover, in sentences: a reader of the plan has to know why an option is never drawn."""
+"""What the measurements cover, and in sentences what not: readers of a plan must know why an option is never drawn."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from router.domain.catalogue import NO_DIRECTIVE, Catalogue, Option
 from router.domain.estimates import Estimates, Known
+from router.domain.record import Measurement
 
 FEW_PROMPTS = 20
 """Below it, an option's share of right answers is known to no better than .22 (95 %)."""
+
+
+def measured(measurements: Sequence[Measurement], available: Sequence[Option]) -> tuple[Option, ...]:
+    """Available options with at least one graded outcome, in the federation's order."""
+    graded = {outcome.option for m in measurements for outcome in m.outcomes if outcome.quality is not None}
+    return tuple(option for option in available if option in graded)
+
+
+def fallback_reference(catalogue: Catalogue, available: Sequence[Option]) -> Option | None:
+    """Who answers without measurements: the configured reference, else the largest model, at L0."""
+    plain = [o for o in available if o.directive == NO_DIRECTIVE]
+    if not plain:
+        return None
+    configured = [o for o in plain if o.model == catalogue.reference]
+    return configured[0] if configured else max(plain, key=lambda o: catalogue.models[o.model].parameters or 0.0)
+
+
+def federation_notes(
+    catalogue: Catalogue, measurements: Sequence[Measurement], available: Sequence[Option]
+) -> tuple[str, ...]:
+    """Which models cannot be routed to, and whether anything was measured on this machine."""
+    notes: list[str] = []
+    absent = sorted({o.model for o in catalogue.options()} - {o.model for o in available})
+    if absent:
+        notes.append(f"not available at any engine now: {', '.join(absent)}")
+    seen = {outcome.model for m in measurements for outcome in m.outcomes if outcome.quality is not None}
+    unmeasured = sorted({o.model for o in available} - seen)
+    if unmeasured and measurements:
+        notes.append(f"not measured yet, so never routed to: {', '.join(unmeasured)}; run `make bench`")
+    if measurements and all(m.origin == "shipped" for m in measurements):
+        notes.append("all measurements were shipped, taken on another machine; `make bench` measures this one")
+    return tuple(notes)
 
 
 def coverage_notes(known: Known, estimates: Estimates) -> tuple[str, ...]:

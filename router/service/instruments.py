@@ -12,7 +12,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from router.carbon.cached import CachedIntensity
 from router.carbon.electricitymaps import ElectricityMaps
@@ -20,7 +19,7 @@ from router.carbon.fixed import FixedIntensity
 from router.carbon.gridfree import GridFree
 from router.carbon.trace import Trace, TraceIntensity
 from router.domain.catalogue import Catalogue, Site, Wall
-from router.domain.errors import MeterError
+from router.domain.errors import AbsentMeterError, MeterError
 from router.domain.ports import IntensitySource, Meter
 from router.meters.combined import CombinedCounter
 from router.meters.discipline import IdleKnown, sees_idle
@@ -41,10 +40,12 @@ class LocalMeter:
     Attributes:
         meter: Shared by every site that runs here.
         lacking: Better instruments that could not be used, and what to do about it, in sentences.
+        refused: Those of them that are here and could not be read.
     """
 
     meter: Meter
     lacking: tuple[str, ...]
+    refused: tuple[str, ...] = ()
 
 
 def local_meter(site: Site, idle_w: Mapping[str, float] | None = None) -> LocalMeter:
@@ -56,20 +57,27 @@ def local_meter(site: Site, idle_w: Mapping[str, float] | None = None) -> LocalM
     """
     parts: dict[str, EnergyCounter] = {}
     lacking: list[str] = []
+    refused: list[str] = []
+
+    def lack(text: str, error: MeterError) -> None:
+        lacking.append(f"{text}: {error}")
+        if not isinstance(error, AbsentMeterError):
+            refused.append(lacking[-1])
+
     try:
         parts["gpu"] = NvmlCounter(open_gpus())
     except MeterError as error:
-        lacking.append(f"GPU: {error}")
+        lack("GPU", error)
     try:
         parts["cpu"] = RaplCounter()
     except MeterError as error:
-        lacking.append(f"processor: {error}")
+        lack("processor", error)
         if site.watts_per_core is not None:
             parts["cpu"] = BusyCoreCounter(site.watts_per_core, watts_per_gb=site.memory_watts_per_gb)
     wall = None if site.wall is None else WallCounter(_reader(site.wall))
     counter: EnergyCounter
     if not parts and wall is None:
-        return LocalMeter(NoMeter(), tuple(lacking))
+        return LocalMeter(NoMeter(), tuple(lacking), tuple(refused))
     if wall is not None:
         counter = CombinedCounter(parts, wall=wall) if parts else wall
     else:
@@ -79,7 +87,7 @@ def local_meter(site: Site, idle_w: Mapping[str, float] | None = None) -> LocalM
         counter = IdleKnown(counter, idle)
     elif site.idle_w is not None:
         lacking.append(f"idle_w of {site.name} in models.yaml is not used: {counter.source} sees busy work only")
-    return LocalMeter(SharedMeter(counter), tuple(lacking))
+    return LocalMeter(SharedMeter(counter), tuple(lacking), tuple(refused))
 
 
 def _reader(wall: Wall) -> HttpPower | CommandPower:
@@ -95,10 +103,14 @@ class SiteMeters:
     Attributes:
         meters: By site.
         lacking: Better instruments of this machine that could not be used, and what to do about it, in sentences.
+        refused: Those of them that are here and could not be read.
+        local: This machine's, where something meters it.
     """
 
     meters: Mapping[str, Meter]
     lacking: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    local: Meter | None = None
 
 
 def build_meters(catalogue: Catalogue) -> dict[str, Meter]:
@@ -110,18 +122,30 @@ def open_meters(catalogue: Catalogue, idle_w: Mapping[str, float] | None = None)
     """The meter of every site, each instrument opened once.
 
     All sites on this machine share one meter: their generations run on the same devices, and two meters over them
-    would both count what overlaps. What is metered here says nothing of a site elsewhere. Where several of them say
+    would both count what overlaps. What is metered here says nothing of a site elsewhere, which only its own wall meter
+    can meter. Where several of them say
     something of this machine's meters, the first that says it holds.
 
     Args:
         catalogue: The federation.
         idle_w: Idle watts as measured before, by the meter's source.
     """
-    here = [site for site in catalogue.sites.values() if runs_here(site)]
+    here = [site for site in catalogue.sites.values() if site.runs_here]
     local = local_meter(_machine(here), idle_w) if here else LocalMeter(NoMeter(), ())
-    remote = NoMeter("nothing meters it: the site is another machine")
-    meters = {name: local.meter if runs_here(site) else remote for name, site in catalogue.sites.items()}
-    return SiteMeters(meters, local.lacking)
+    meters = {
+        name: local.meter if site.runs_here else remote_meter(site, idle_w) for name, site in catalogue.sites.items()
+    }
+    own = local.meter if isinstance(local.meter, SharedMeter) else None
+    return SiteMeters(meters, local.lacking, local.refused, own)
+
+
+def remote_meter(site: Site, idle_w: Mapping[str, float] | None = None) -> Meter:
+    """What meters a site on another machine: its plug or power supply where models.yaml names one, else nothing."""
+    if site.wall is None:
+        return NoMeter("nothing meters it: the site is another machine, and models.yaml names no `wall` for it")
+    counter = WallCounter(_reader(site.wall))
+    idle = (idle_w or {}).get(counter.source) if site.idle_w is None else site.idle_w
+    return SharedMeter(counter if idle is None else IdleKnown(counter, idle))
 
 
 def _machine(here: Sequence[Site]) -> Site:
@@ -133,12 +157,6 @@ def _machine(here: Sequence[Site]) -> Site:
         idle_w=next((site.idle_w for site in here if site.idle_w is not None), None),
         wall=next((site.wall for site in here if site.wall is not None), None),
     )
-
-
-def runs_here(site: Site) -> bool:
-    """Whether a site's engine runs on this machine."""
-    host = urlsplit(site.url).hostname if site.url else None
-    return host is None or host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def build_sources(catalogue: Catalogue) -> dict[str, IntensitySource]:

@@ -58,7 +58,8 @@ def manifest(report: Report, catalogue: Catalogue) -> dict[str, Any]:
             f"there is no score to write a manifest of: {missing}",
             hint="`carbon-router report` shows what is known and what to state",
         )
-    parts = [part for part in report.components if whole or part.name != "idle"]
+    # What is unknown here belongs to sites of which nothing is known: they are not in the score.
+    parts = [p for p in report.components if p.operational_g is not None and (whole or p.name != "idle")]
     names = list(dict.fromkeys(part.site for part in parts))
     plugins = dict(PLUGINS)
     children: dict[str, Any] = {}

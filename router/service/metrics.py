@@ -15,6 +15,24 @@ OVERHEAD_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 Labels = tuple[tuple[str, str], ...]
 
 
+class Rising:
+    """A running total that never falls, as Prometheus' counters must not.
+
+    Joules above idle of a short window are negative where a coarse counter had not moved yet: the total then waits
+    until the sum has caught up, so that nothing is counted twice.
+    """
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self._sum = 0.0
+        self.value = 0.0
+
+    def add(self, amount: float) -> None:
+        """Add an amount, which may be negative."""
+        self._sum += amount
+        self.value = max(self.value, self._sum)
+
+
 class Metrics:
     """Running totals; safe to feed from any thread."""
 
@@ -22,16 +40,17 @@ class Metrics:
         """Begin at nothing."""
         self._lock = threading.Lock()
         self.turns: Counter[Labels] = Counter()
-        self.energy_j: dict[Labels, float] = defaultdict(float)
+        self.energy_j: dict[Labels, Rising] = defaultdict(Rising)
         self.energy_unknown: Counter[Labels] = Counter()
-        self.grams: dict[Labels, float] = defaultdict(float)
+        self.grams: dict[Labels, Rising] = defaultdict(Rising)
         self.saved_g = 0.0
         self.saved_unknown = 0
-        self.router_energy_j = 0.0
+        self.router_energy_j = Rising()
+        self.router_energy_unknown = 0
         self.attempts = 0
         self.escalations = 0
         self.side: Counter[Labels] = Counter()
-        self.side_energy_j = 0.0
+        self.side_energy_j = Rising()
         self.side_energy_unknown = 0
         self.conversations: Counter[Labels] = Counter()
         self.overhead_counts = [0] * (len(OVERHEAD_BOUNDS_S) + 1)
@@ -52,21 +71,26 @@ class Metrics:
             if carbon.energy_j is None:
                 self.energy_unknown[option] += 1
             else:
-                self.energy_j[option] += carbon.energy_j
+                self.energy_j[option].add(carbon.energy_j)
             for kind, grams in (("operational", carbon.operational_g), ("embodied", carbon.embodied_g)):
                 if grams is not None:
-                    self.grams[(*option, ("kind", kind))] += grams
+                    self.grams[(*option, ("kind", kind))].add(grams)
             if (saved_g := saved_g_of(turn)) is None:
                 self.saved_unknown += 1
             else:
                 self.saved_g += saved_g
-            self.router_energy_j += carbon.router_energy_j or 0.0
+            if carbon.router_energy_j is None:
+                self.router_energy_unknown += 1
+            else:
+                self.router_energy_j.add(carbon.router_energy_j)
             self.attempts += turn.attempts
             self.escalations += turn.escalations
             if turn.side is not None:
                 self.side[(("kind", turn.side),)] += 1
-                self.side_energy_j += carbon.energy_j or 0.0
-                self.side_energy_unknown += carbon.energy_j is None
+                if carbon.energy_j is None:
+                    self.side_energy_unknown += 1
+                else:
+                    self.side_energy_j.add(carbon.energy_j)
             if turn.conversation is not None:
                 self.conversations[(("outcome", turn.conversation),)] += 1
             overhead_s = seconds_from_ms(carbon.overhead_ms)

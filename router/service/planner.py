@@ -23,11 +23,12 @@ from router.estimate.known import build_known
 from router.estimate.lengths import Lengths
 from router.estimate.signals import build_signals
 from router.learn.cascades import CascadedEstimator, with_cascades
-from router.learn.refit import Decider, decide, weighted
+from router.learn.decider import Decider
+from router.learn.refit import decide, weighted
 from router.policy.registry import make_policy
 from router.service.ask import ABILITIES
 from router.service.conditions import Conditions, have_moved, slide, terms_of
-from router.service.coverage import coverage_notes
+from router.service.coverage import coverage_notes, fallback_reference, federation_notes, measured
 from router.service.engines import Engines
 from router.service.grid import Grid, read_grid
 from router.service.load import LoadWatch
@@ -196,9 +197,9 @@ class Planner:
     def _plan(self, available: tuple[Option, ...], intensities: Mapping[str, Intensity]) -> Snapshot:
         started = time.perf_counter()
         measurements, embeddings = self._store.all()
-        columns = _measured(measurements, available)
+        columns = measured(measurements, available)
         at_load, loads, load_notes = self._load.read(measurements)
-        notes = (*self._notes(measurements, available), *load_notes)
+        notes = (*federation_notes(self._catalogue, measurements, available), *load_notes)
         solved: _Solved | None = None
         self._learned = None
         rows = [i for i, m in enumerate(measurements) if m.split != "validation"]
@@ -219,7 +220,7 @@ class Planner:
         elif not measurements:
             notes = (*notes, "the store is empty: every prompt takes the reference; run `make bench`")
         self._plan_notes = notes
-        reference = self._fallback_reference(available) if solved is None else solved.decider.reference
+        reference = fallback_reference(self._catalogue, available) if solved is None else solved.decider.reference
         return Snapshot(
             catalogue=self._catalogue,
             decider=None if solved is None else solved.decider,
@@ -317,31 +318,3 @@ class Planner:
         terms = terms_of(self._catalogue, columns, intensities, conditions, self._seed)
         signals = None if mode == "off" else build_signals(rows, columns)
         return with_cascades(estimator, signals, terms, mode, self._seed)
-
-    def _fallback_reference(self, available: tuple[Option, ...]) -> Option | None:
-        """Who answers without measurements: the configured reference, else the largest model, at L0."""
-        plain = [o for o in available if o.directive == "L0"]
-        if not plain:
-            return None
-        models = self._catalogue.models
-        configured = [o for o in plain if o.model == self._catalogue.reference]
-        return configured[0] if configured else max(plain, key=lambda o: models[o.model].parameters or 0.0)
-
-    def _notes(self, measurements: tuple[Measurement, ...], available: tuple[Option, ...]) -> tuple[str, ...]:
-        notes: list[str] = []
-        absent = sorted({o.model for o in self._catalogue.options()} - {o.model for o in available})
-        if absent:
-            notes.append(f"not available at any engine now: {', '.join(absent)}")
-        seen = {outcome.model for m in measurements for outcome in m.outcomes if outcome.quality is not None}
-        unmeasured = sorted({o.model for o in available} - seen)
-        if unmeasured and measurements:
-            notes.append(f"not measured yet, so never routed to: {', '.join(unmeasured)}; run `make bench`")
-        if measurements and all(m.origin == "shipped" for m in measurements):
-            notes.append("all measurements were shipped, taken on another machine; `make bench` measures this one")
-        return tuple(notes)
-
-
-def _measured(measurements: tuple[Measurement, ...], available: tuple[Option, ...]) -> tuple[Option, ...]:
-    """Available options with at least one graded outcome, in the federation's order."""
-    graded = {outcome.option for m in measurements for outcome in m.outcomes if outcome.quality is not None}
-    return tuple(option for option in available if option in graded)

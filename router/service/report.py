@@ -19,6 +19,7 @@ from collections.abc import Mapping
 
 from router.domain.attribution import Load, attribute
 from router.domain.catalogue import Catalogue
+from router.domain.reading import Method
 from router.domain.sci import operational_g_per_j
 from router.service.accounting import WEAKEST_FIRST
 from router.service.benchmarks import BenchmarkEnergy
@@ -31,8 +32,8 @@ from router.service.report_figures import (
     Group,
     Period,
     Report,
-    Score,
 )
+from router.service.report_scores import attributed, marginal
 from router.service.saving import request_saving, site_saving
 from router.service.tally import Tallies, Tally
 
@@ -70,9 +71,10 @@ def build_report(
         versions: Of the software, by name.
     """
     measured, stated = benchmarks or BenchmarkEnergy(), assumptions or Assumptions()
-    home = next(iter(catalogue.sites))
+    home = home_of(catalogue)
+    shares = idle_shares(tallies, catalogue)
     books = {
-        name: Book.open(name, tally, catalogue.sites.get(name), period, measured, stated)
+        name: Book.open(name, tally, catalogue.sites.get(name), period, measured, stated, shares.get(name, 1.0))
         for name, tally in tallies.by_site.items()
     }
     components = tuple(component for book in books.values() for component in book.components())
@@ -87,8 +89,8 @@ def build_report(
         requests=_requests(tallies.all),
         boundary=BOUNDARY,
         excluded=EXCLUDED,
-        attributed=_attributed(tallies, books, components),
-        marginal=_marginal(tallies, books, components),
+        attributed=attributed(tallies, books, components),
+        marginal=marginal(tallies, books, components),
         components=components,
         coefficients={name: book.coefficients(components) for name, book in books.items()},
         baseline=Baseline(
@@ -101,14 +103,14 @@ def build_report(
             tallies,
             catalogue.sites,
             period_s=period.seconds,
-            idle_w={name: book.idle_w for name, book in books.items()},
+            idle_w={name: None if b.idle_w is None else b.idle_w * b.idle_share for name, b in books.items()},
             router_g=router_g,
             benchmark_g=benchmark_g,
             utilisation=stated.utilisation,
         ),
         by_option=_groups(tallies.by_option, books),
         by_category=_groups(tallies.by_category, books),
-        reserved_s={name: book.period_s * _known_part(tallies.all) for name, book in books.items()},
+        reserved_s={name: 0.0 if book.is_blank else book.reserved_s for name, book in books.items()},
         busy_s={name: book.busy_s for name, book in books.items()},
         wasted_j=tallies.all.wasted_j.value,
         benchmark_energy_j=measured.energy_j,
@@ -119,10 +121,26 @@ def build_report(
     )
 
 
+def home_of(catalogue: Catalogue) -> str:
+    """The site that stands for the router's own machine: the first that runs here, else the first."""
+    return next((name for name, site in catalogue.sites.items() if site.runs_here), next(iter(catalogue.sites)))
+
+
+def idle_shares(tallies: Tallies, catalogue: Catalogue) -> dict[str, float]:
+    """What part of this machine's idle joules each of its sites that answered is charged: by device seconds."""
+    here = [name for name in tallies.by_site if name in catalogue.sites and catalogue.sites[name].runs_here]
+    busy_s = {name: tallies.by_site[name].all_device_s.known for name in here}
+    total_s = math.fsum(busy_s.values())
+    return {name: busy_s[name] / total_s if total_s > 0 else 1.0 / len(here) for name in here}
+
+
 def _of_the_router(
     tallies: Tallies, catalogue: Catalogue, home: str, measured: BenchmarkEnergy, amortised_over: int
 ) -> tuple[Component, ...]:
-    """The router's joules and the benchmarks', both spent on the machine of the first site."""
+    """The router's joules and the benchmarks', both spent on this machine.
+
+    Where the meter failed for some requests, routing them is taken to have cost what it cost for the others.
+    """
     tally, site = tallies.by_site.get(home), catalogue.sites[home]
     k0 = site.intensity_g_per_kwh if tally is None or tally.intensity.mean is None else tally.intensity.mean
     pue = (tally.pue.mean if tally else None) or site.pue
@@ -133,20 +151,22 @@ def _of_the_router(
         )  # fmt: skip
 
     methods = tallies.all.counts.get("energy_method", Counter())
-    router_j = tallies.all.router_j.value
-    share_j = None if measured.energy_j is None else measured.energy_j * tallies.all.answered / amortised_over
+    routed, missing = tallies.all.router_j, tallies.all.router_j.unknown
+    seen = tallies.all.requests - missing
+    router_j = None if missing and not seen else routed.known * (tallies.all.requests / seen if missing else 1.0)
+    router_method: Method = next((method for method in WEAKEST_FIRST if method in methods), "modelled")
+    if router_j is None:
+        source = "nothing meters this machine"
+    elif missing:
+        router_method = "modelled"
+        source = f"the meter of this machine; of {missing} requests not known, taken as the mean of the other {seen}"
+    else:
+        source = "the meter of this machine, around embedding, query and decision"
+    spread = min(1.0, tallies.all.answered / amortised_over)
+    share_j = None if measured.energy_j is None else measured.energy_j * spread
     bench_method = next((method for method in WEAKEST_FIRST if method in measured.methods), None)
     return (
-        Component(
-            "router",
-            home,
-            router_j,
-            grams(router_j),
-            None if router_j is None else next((method for method in WEAKEST_FIRST if method in methods), "modelled"),
-            "the meter of this machine, around embedding, query and decision"
-            if router_j is not None
-            else f"not known for {tallies.all.router_j.unknown} requests: nothing meters this machine",
-        ),
+        Component("router", home, router_j, grams(router_j), None if router_j is None else router_method, source),
         Component(
             "benchmark",
             home,
@@ -155,7 +175,7 @@ def _of_the_router(
             bench_method,
             f"{measured.rows} measured answers of {len(measured.runs)} runs, "
             + ("of unknown joules" if measured.energy_j is None else f"{measured.energy_j:.0f} J")
-            + f", spread over {amortised_over} requests",
+            + (f", spread over {amortised_over} requests" if spread < 1.0 else ", charged to these requests whole"),
         ),
     )
 
@@ -182,104 +202,18 @@ def _grams(name: str, components: tuple[Component, ...]) -> float | None:
     return math.fsum(known) if len(known) == len(found) else None
 
 
-def _attributed(tallies: Tallies, books: Mapping[str, Book], components: tuple[Component, ...]) -> Score:
-    unknown = [
-        f"{part.name} joules or grams at {part.site}: {part.source}"
-        for part in components
-        if part.operational_g is None
-    ]
-    operational = [part.operational_g for part in components]
-    bounds = []
-    for pick in range(3):
-        values = [
-            None
-            if book.site is None or book.site.embodied is None
-            else book.embodied_g((book.site.embodied.low_g, book.site.embodied.mid_g, book.site.embodied.high_g)[pick])
-            for book in books.values()
-        ]
-        bounds.append(_whole(values))
-    unknown += [f"embodied carbon at {name}: not in models.yaml" for name, b in books.items() if b.embodied_g() is None]
-    # Requests of unknown joules are no part of the numerator's generation; neither are they of its fixed part.
-    part = _known_part(tallies.all)
-    fixed = [
-        None if grams is None else grams * (part if component.name == "idle" else 1.0)
-        for component, grams in zip(components, operational, strict=True)
-    ]
-    low, mid, high = (None if value is None else value * part for value in bounds)
-    return _score(tallies.all, _whole(fixed), mid, (low, high), tuple(unknown))
-
-
-def _marginal(tallies: Tallies, books: Mapping[str, Book], components: tuple[Component, ...]) -> Score:
-    parts = [component for component in components if component.name != "idle"]
-    unknown = [
-        f"{part.name} joules or grams at {part.site}: {part.source}" for part in parts if part.operational_g is None
-    ]
-    if tallies.all.embodied_g.unknown:
-        unknown.append(f"embodied grams of {tallies.all.embodied_g.unknown} requests")
-    ends: list[float | None] = []
-    for pick in ("low_g", "high_g"):
-        scaled: list[float | None] = []
-        for book in books.values():
-            embodied = book.site.embodied if book.site else None
-            if embodied is None or book.tally.embodied_g.value is None or embodied.mid_g <= 0:
-                scaled.append(None)
-            else:
-                scaled.append(book.tally.embodied_g.value * float(getattr(embodied, pick)) / embodied.mid_g)
-        ends.append(_whole(scaled))
-    return _score(
-        tallies.all,
-        _whole([part.operational_g for part in parts]),
-        tallies.all.embodied_g.value,
-        (ends[0], ends[1]),
-        tuple(unknown),
-    )
-
-
-def _score(
-    tally: Tally,
-    operational_g: float | None,
-    embodied_g: float | None,
-    ends_g: tuple[float | None, float | None],
-    unknown: tuple[str, ...],
-) -> Score:
-    n = tally.answered
-    if not n:
-        return Score(None, None, None, None, None, None, None, (*unknown, "no answered request of known joules"))
-
-    def per(total: float | None, count: float | None) -> float | None:
-        return None if total is None or not count else total / count
-
-    total_g = None if operational_g is None or embodied_g is None else operational_g + embodied_g
-    return Score(
-        g_per_request=per(total_g, n),
-        operational_g_per_request=per(operational_g, n),
-        embodied_g_per_request=per(embodied_g, n),
-        embodied_low_g_per_request=per(ends_g[0], n),
-        embodied_high_g_per_request=per(ends_g[1], n),
-        g_per_token=per(total_g, tally.output_tokens.value),
-        g_per_conversation=per(total_g, tally.conversations.value),
-        unknown=unknown,
-    )
-
-
-def _known_part(tally: Tally) -> float:
-    """Share of the devices' time, or else of the requests, that belongs to requests of known joules."""
-    if not tally.unknown:
-        return 1.0
-    if tally.device_s.value is not None and tally.all_device_s.value:
-        return tally.device_s.value / tally.all_device_s.value
-    return 1.0 - tally.unknown / tally.requests
-
-
 def _groups(tallies: Mapping[tuple[str, str], Tally], books: Mapping[str, Book]) -> tuple[Group, ...]:
     found: list[Group] = []
     for site, book in books.items():
         own = [(name, tally) for (at, name), tally in tallies.items() if at == site]
-        loads = [Load(tally.energy_j, tally.all_device_s.value) for _, tally in own]
-        shares = attribute(loads, period_s=book.period_s, idle_w=book.idle_w, idle_s=book.idle_s)
+        loads = [Load(tally.energy_j, tally.device_s.value) for _, tally in own]
+        shares = attribute(loads, period_s=book.reserved_s, idle_w=book.idle_w, idle_s=book.idle_s)
         k1 = book.site.k1_g_per_s if book.site else None
         for (name, tally), share in zip(own, shares, strict=True):
             idle_g = book.grams(share.idle_j)
+            if 0 < tally.requests == tally.unknown:
+                found.append(Group(name, site, tally.requests, 0, None, None, None, None))
+                continue
             attributed_g = (
                 None
                 if idle_g is None or k1 is None or share.reserved_s is None
@@ -300,16 +234,18 @@ def _notes(tallies: Tallies, measured: BenchmarkEnergy, books: Mapping[str, Book
         notes.append("the journal has no request in this period")
     if tallies.all.unknown:
         notes.append(f"joules or grams of {tallies.all.unknown} requests are not known; they are in no sum and no mean")
+    blank = [name for name, book in books.items() if book.is_blank]
+    if blank:
+        notes.append(
+            f"nothing is known of what requests took at {', '.join(blank)}: they and its hardware are left out"
+        )
     gone = [name for name, book in books.items() if book.site is None]
     if gone:
         notes.append(f"models.yaml no longer has: {', '.join(gone)}; their hardware is unknown")
+    if measured.unknown:
+        notes.append(f"{measured.unknown} benchmark rows or loads of unknown joules are left out")
     if not measured.rows:
         notes.append("no benchmark was run on this machine; the shipped measurements were taken on another one")
     if any(book.tally.unsplit_device_s for book in books.values()):
         notes.append("some requests' joules hold the idle ones of their time, since their meter had no idle watts")
     return tuple(notes)
-
-
-def _whole(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) if len(known) == len(values) else None

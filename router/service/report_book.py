@@ -27,6 +27,7 @@ class Book:
         idle_w: Idle watts, or None.
         idle_method: How they were obtained.
         idle_source: From what, or why they are not known.
+        idle_share: Of the machine's idle joules, where several sites are one machine.
     """
 
     name: str
@@ -36,10 +37,18 @@ class Book:
     idle_w: float | None
     idle_method: Method | None
     idle_source: str
+    idle_share: float = 1.0
 
     @classmethod
     def open(
-        cls, name: str, tally: Tally, site: Site | None, period: Period, measured: BenchmarkEnergy, stated: Assumptions
+        cls,
+        name: str,
+        tally: Tally,
+        site: Site | None,
+        period: Period,
+        measured: BenchmarkEnergy,
+        stated: Assumptions,
+        idle_share: float = 1.0,
     ) -> Book:
         """Find out the idle watts: as stated, as the meter had them, as the last benchmark run measured them."""
         watts: float | None
@@ -53,7 +62,31 @@ class Book:
         else:
             watts, method = None, None
             source = "not known: no meter here sees idle power; state it with --idle-watts"
-        return cls(name, tally, site, period.seconds, watts, method, source)
+        return cls(name, tally, site, period.seconds, watts, method, source, idle_share)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is known of what its requests took: it is then in no score."""
+        return 0 < self.tally.requests == self.tally.unknown
+
+    @property
+    def known_part(self) -> float:
+        """Share of its devices' time, or else of its requests, that belongs to requests of known joules.
+
+        Requests of unknown joules are in no sum; neither is their part of what is shared by all: idle joules and
+        manufacture.
+        """
+        tally = self.tally
+        if not tally.unknown:
+            return 1.0
+        if tally.device_s.value is not None and tally.all_device_s.value:
+            return tally.device_s.value / tally.all_device_s.value
+        return 1.0 - tally.unknown / tally.requests
+
+    @property
+    def reserved_s(self) -> float:
+        """Seconds of the hardware that the requests of known joules answer for."""
+        return self.period_s * self.known_part
 
     @property
     def k0(self) -> float | None:
@@ -73,8 +106,8 @@ class Book:
 
     @property
     def idle_s(self) -> float:
-        """Seconds of idle power that the requests' joules do not hold already."""
-        return max(0.0, self.period_s - self.tally.unsplit_device_s)
+        """Seconds of idle power that requests of known joules answer for, and whose joules do not hold them already."""
+        return max(0.0, self.reserved_s * self.idle_share - self.tally.unsplit_device_s)
 
     @property
     def idle_j(self) -> float | None:
@@ -86,25 +119,38 @@ class Book:
         return None if energy_j is None or self.k0 is None else energy_j * operational_g_per_j(self.k0, self.pue)
 
     def embodied_g(self, total_g: float | None = None) -> float | None:
-        """Embodied grams of the whole period, at the middle figure or at another one."""
+        """Embodied grams of the reserved seconds, at the middle figure or at another one."""
         if self.site is None or self.site.embodied is None or self.site.lifetime_s is None:
             return None
         grams = self.site.embodied.mid_g if total_g is None else total_g
-        return self.period_s * embodied_g_per_s(grams, self.site.lifetime_s, self.site.resource_share)
+        return self.reserved_s * embodied_g_per_s(grams, self.site.lifetime_s, self.site.resource_share)
 
     @property
     def method(self) -> Method | None:
-        """The weakest by which its requests' joules were obtained."""
+        """The weakest by which its requests' joules were obtained; None where none are known."""
         found = self.tally.counts.get("energy_method", Counter())
-        return next((method for method in WEAKEST_FIRST if method in found), None)
+        return None if self.is_blank else next((method for method in WEAKEST_FIRST if method in found), None)
 
     def components(self) -> list[Component]:
         """Joules of its requests, and of standing by."""
-        sources = ", ".join(self.tally.counts.get("energy_source", {})) or "not journalled"
-        return [
-            Component("generation", self.name, self.tally.energy_j, self.tally.operational_g, self.method, sources),
-            Component("idle", self.name, self.idle_j, self.grams(self.idle_j), self.idle_method, self.idle_source),
+        tally, blank = self.tally, self.is_blank
+        sources = ", ".join(tally.counts.get("energy_source", {})) or "not journalled"
+        energy_j, operational_g = (None, None) if blank else (tally.energy_j, tally.operational_g)
+        parts = [
+            f"{share:.1%} of it, {why}" for share, why in self._shares() if share < 1.0 and self.idle_w is not None
         ]
+        idle_source = "; ".join([self.idle_source, *parts])
+        idle_j = None if blank else self.idle_j
+        return [
+            Component("generation", self.name, energy_j, operational_g, self.method, sources),
+            Component("idle", self.name, idle_j, self.grams(idle_j), self.idle_method, idle_source),
+        ]
+
+    def _shares(self) -> tuple[tuple[float, str], ...]:
+        return (
+            (self.idle_share, "by the time of its requests, since other sites are on the same machine"),
+            (self.known_part, "by the time of the requests of known joules"),
+        )
 
     def coefficients(self, components: tuple[Component, ...]) -> Coefficients:
         """What its grams were computed with, given all components of the report."""

@@ -145,9 +145,9 @@ class Group:
         site: Where.
         requests: All of them.
         answered: Answered ones of known joules.
-        energy_j: Marginal joules.
+        energy_j: Marginal joules; None where those of no request are known.
         idle_j: Attributed share of the site's idle joules, or None.
-        operational_g: Grams of the marginal joules.
+        operational_g: Grams of the marginal joules; None likewise.
         attributed_g: Grams with idle and manufacture, or None; groups of a site sum to the site's, the router's and
             the benchmarks' joules apart.
     """
@@ -156,9 +156,9 @@ class Group:
     site: str
     requests: int
     answered: int
-    energy_j: float
+    energy_j: float | None
     idle_j: float | None
-    operational_g: float
+    operational_g: float | None
     attributed_g: float | None
 
 

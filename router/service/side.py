@@ -22,7 +22,7 @@ from router.domain.catalogue import NO_DIRECTIVE
 from router.domain.chat import Message, last_user_text
 from router.domain.estimates import FloatArray
 from router.estimate.wording import wants_length_or_format
-from router.learn.refit import Decider
+from router.learn.decider import Decider
 from router.service.ask import Ask
 
 OTHER = "other"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from router.domain.catalogue import Catalogue, Option
 from router.domain.reading import Intensity
 from router.domain.record import Measurement
-from router.learn.refit import Decider
+from router.learn.decider import Decider
 from router.service.conditions import Conditions, Sliding
 from router.service.grid import Grid
 from router.service.load import SiteLoad

@@ -78,7 +78,7 @@ class Tally:
         all_device_s: The same of every request, those of unknown joules too.
         idle_j: Idle joules that fell on the device seconds.
         idle_device_s: Device seconds of the turns that know their idle joules.
-        unsplit_device_s: Device seconds of measured turns whose joules hold the idle ones, since idle was not known.
+        unsplit_device_s: Device seconds of turns whose joules hold the idle ones, since idle was not known.
         wasted_j: Of ``energy_j``, what gave no answer.
         router_j: Joules of routing.
         baseline_energy_j: Joules of the reference for the answered and known.
@@ -144,9 +144,9 @@ class Tally:
         self.intensity_age_s.add(carbon.intensity_age_s)
         for name, value in (
             ("intensity_source", carbon.intensity_source),
-            ("intensity_kind", basis.intensity_kind),
-            ("intensity_stale", "stale" if basis.intensity_is_stale else None),
-            ("intensity_estimated", "estimated" if basis.intensity_is_estimated else None),
+            ("intensity_kind", carbon.intensity_kind),
+            ("intensity_stale", "stale" if carbon.intensity_is_stale else None),
+            ("intensity_estimated", "estimated" if carbon.intensity_is_estimated else None),
             ("energy_method", carbon.energy_method),
             ("energy_source", basis.energy_source),
             ("reference", basis.reference),
@@ -175,7 +175,7 @@ class Tally:
             if basis.idle_j is not None:
                 self.idle_j += basis.idle_j
                 self.idle_device_s += device_s
-            elif carbon.energy_method == "measured":
+            elif _holds_idle(turn):
                 self.unsplit_device_s += device_s
         if turn.status == "ok":
             self.answered += 1
@@ -191,6 +191,12 @@ class Tally:
             saved_g = saved_g_of(turn)
             own_g = (carbon.operational_g or 0.0) + (carbon.embodied_g or 0.0)
             self.saved_g.add(-own_g if saved_g is None else saved_g)
+
+
+def _holds_idle(turn: Turn) -> bool:
+    """Whether a turn's joules hold the idle ones; in journals that do not say, those of meters that see them."""
+    holds = turn.basis.holds_idle
+    return turn.carbon.energy_method == "measured" if holds is None else holds
 
 
 def saved_g_of(turn: Turn) -> float | None:

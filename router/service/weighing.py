@@ -10,7 +10,7 @@ from router.domain.catalogue import NO_DIRECTIVE, Option
 from router.domain.decision import Neighbour
 from router.domain.estimates import FloatArray
 from router.estimate.lengths import Lengths
-from router.learn.refit import Assessment
+from router.learn.decider import Assessment
 from router.service.ask import Ask, Target
 from router.service.following import Settled
 from router.service.snapshot import Snapshot

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +19,11 @@ from router.domain.errors import ConfigError
 from router.domain.ports import Backend, Embedder, Journal, Meter
 from router.embed.sentence import SentenceEmbedder
 from router.journal.sqlite import SqliteJournal
-from router.meters.window import SharedMeter
 from router.policy.registry import POLICY_NAMES
 from router.service.assembly import Parts, Service, assemble
 from router.service.benchmarks import measured_idle_w
 from router.service.engines import Engine
-from router.service.instruments import build_meters, build_source, build_sources, open_meters, runs_here
+from router.service.instruments import build_meters, build_source, build_sources, open_meters
 from router.service.limits import Limits
 from router.service.memory import measured_loads
 from router.service.otel import Tracing
@@ -83,9 +81,10 @@ def build(
             journal=SqliteJournal(settings.journal_file),
             sources=build_sources(catalogue),
             limits=Limits(queue=settings.queue, deadline_s=settings.deadline_s),
-            reloader=build_reloader(settings, meters, provisioner),
+            reloader=build_reloader(settings, opened_meters.local, provisioner),
             observers=(TurnLog(prompts=settings.log_prompts), *([tracing] if tracing else [])),
             lacking_meters=opened_meters.lacking,
+            refused_meters=opened_meters.refused,
             on_close=tuple(part.close for part in (provisioner, tracing) if part is not None),
             memory=Memory(
                 Traffic(settings.data_dir / "traffic.json"),
@@ -143,12 +142,11 @@ def open_store(settings: Settings, catalogue: Catalogue) -> StoreAndEmbedder:
     return StoreAndEmbedder(store, embedder)
 
 
-def build_reloader(settings: Settings, meters: Mapping[str, Meter], provisioner: Provisioner | None) -> Reloader:
-    """What watches models.yaml; the meters of sites that stay are used on, since their windows share one device."""
+def build_reloader(settings: Settings, local: Meter | None, provisioner: Provisioner | None) -> Reloader:
+    """What watches models.yaml; this machine's meter is used on, since its windows share one device."""
 
     def build_engine(site: Site, catalogue: Catalogue) -> Engine:
-        local = next((meter for meter in meters.values() if isinstance(meter, SharedMeter)), None)
-        meter = local if local is not None and runs_here(site) else build_meters(catalogue)[site.name]
+        meter = local if local is not None and site.runs_here else build_meters(catalogue)[site.name]
         return Engine(site, build_backend(site, catalogue, settings), meter)
 
     return Reloader(

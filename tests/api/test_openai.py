@@ -16,7 +16,8 @@ CHAT = "/v1/chat/completions"
 ASK = [{"role": "user", "content": "Which river flows through the capital of country number 3 near city 9"}]
 CARBON_KEYS = {
     "model", "directive", "setting", "site", "category", "category_probability", "energy_j", "energy_method",
-    "operational_g", "embodied_g", "intensity_g_per_kwh", "intensity_source", "intensity_age_s", "reference_g",
+    "operational_g", "embodied_g", "intensity_g_per_kwh", "intensity_source", "intensity_age_s", "intensity_kind",
+    "intensity_is_estimated", "intensity_is_stale", "reference_g",
     "saved_g", "policy", "floor", "overhead_ms", "router_energy_j", "fallback",
 }  # fmt: skip
 CALL_PIECES = (

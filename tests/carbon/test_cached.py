@@ -116,9 +116,9 @@ async def test_a_failing_source_leaves_the_last_value_marked_stale_then_the_fall
     clock, upstream = Clock(), Scripted(300.0, DOWN)
     source = wrapped(upstream, clock)
     await value_of(source)
-    clock.now += 3600
+    clock.now += 3540
     late = await value_of(source)
-    assert (late.g_per_kwh, late.stale, late.age_s) == (300.0, True, 3660.0)
+    assert (late.g_per_kwh, late.stale, late.age_s) == (300.0, True, 3600.0)
     clock.now += 1
     gone = await value_of(source)
     assert (gone.g_per_kwh, gone.stale) == (385.0, True)
@@ -196,6 +196,32 @@ async def test_a_source_that_repeats_an_old_hour_for_ever_counts_as_failing() ->
     source = wrapped(Scripted(300.0, age_s=4000.0), Clock())
     assert (await value_of(source)).g_per_kwh == 385.0
     assert "1.1 h old" in (source.last_error or "")
+
+
+async def test_the_latest_value_of_a_source_that_lags_is_marked_and_kept_no_longer_for_it() -> None:
+    clock, upstream = Clock(), Scripted(300.0, DOWN, age_s=5 * 3600.0)
+    source = CachedIntensity(upstream, fallback=FixedIntensity(385.0), clock=clock)
+    fresh = await value_of(source)
+    assert (fresh.g_per_kwh, fresh.stale) == (300.0, True)
+    clock.now += 3599
+    assert (await value_of(source)).g_per_kwh == 300.0
+    clock.now += 2
+    assert (await value_of(source)).g_per_kwh == 385.0, "six hours old by now, though fetched an hour ago"
+
+
+async def test_whatever_a_source_raises_is_a_failure_like_any_other() -> None:
+    class Broken(Scripted):
+        async def fetch(self, zone: str | None) -> Intensity:
+            self.asked += 1
+            raise OverflowError("int too large to convert to float")
+
+    upstream, clock = Broken(1.0), Clock()
+    source = wrapped(upstream, clock)
+    assert (await value_of(source)).g_per_kwh == 385.0
+    await value_of(source)
+    (health,) = source.health()
+    assert (upstream.asked, health.failures) == (1, 1), "it is left alone for a while"
+    assert health.last_error == "the grid failed: OverflowError: int too large to convert to float"
 
 
 async def test_its_health_tells_what_is_served_and_why() -> None:

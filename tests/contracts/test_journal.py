@@ -36,6 +36,9 @@ FULL = CarbonRecord(
     overhead_ms=3.25,
     router_energy_j=0.1,
     fallback="empty store",
+    intensity_kind="average",
+    intensity_is_estimated=True,
+    intensity_is_stale=False,
 )
 UNKNOWN = replace(
     FULL,
@@ -52,6 +55,9 @@ UNKNOWN = replace(
     saved_g=None,
     router_energy_j=None,
     fallback=None,
+    intensity_kind=None,
+    intensity_is_estimated=None,
+    intensity_is_stale=None,
 )
 
 
@@ -81,7 +87,7 @@ def test_a_turn_comes_back_as_it_was_and_the_unknown_stays_unknown(journal: Jour
 
 
 def test_what_reports_rest_on_comes_back_as_it_was(journal: Journal) -> None:
-    basis = Basis(2.5, 1.25, 0.5, "busy cores", 1.1, "average", True, False, "big@L0", 50.0, 4.0, 0.005, 0)
+    basis = Basis(2.5, 1.25, 0.5, "busy cores", 1.1, "big@L0", 50.0, 4.0, 0.005, 0, True)
     journal.write(Turn("a", 1.5, "ok", FULL, basis=basis))
     journal.write(Turn("b", 2.5, "ok", FULL))
     assert [t.basis for t in journal.turns()] == [basis, Basis()]

@@ -13,7 +13,8 @@ from router.domain.estimates import Known, Limits, Terms
 from router.estimate.estimator import fit_estimator
 from router.learn.cascade_terms import terms_for
 from router.learn.cascades import CascadedEstimator, with_cascades
-from router.learn.refit import Decider, fit_decider
+from router.learn.decider import Decider
+from router.learn.refit import fit_decider, replan
 
 OPTIONS = (Option("small", "L1"), Option("middle"), Option("large"))
 RIGHT = np.array([[0.50, 0.70, 0.95], [0.60, 0.65, 0.90]])  # category x option
@@ -191,7 +192,7 @@ def test_gaps_in_the_measurements_are_survived() -> None:
 def test_the_plan_can_be_made_anew_under_other_terms() -> None:
     decider = decided(7, 150, 1.2, "auto")
     count = len(decider.options)
-    again = decider.replan(Terms(Floor(0.9), np.full(count, 2e-4), np.full(count, np.nan), slack=0.05), "category-lp")
+    again = replan(decider, Terms(Floor(0.9), np.full(count, 2e-4), np.full(count, np.nan), slack=0.05), "category-lp")
     assert again.plan is not None
     assert again.plan.x.shape == (2, count)
     assert again.notes == decider.notes

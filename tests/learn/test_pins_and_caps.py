@@ -12,7 +12,8 @@ import pytest
 from router.domain.catalogue import Floor, Option
 from router.domain.estimates import FloatArray, Known, Terms
 from router.domain.ports import Policy
-from router.learn.refit import Assessment, Decider, fit_decider
+from router.learn.decider import Assessment, Decider
+from router.learn.refit import fit_decider, replan
 from router.policy.registry import make_policy
 from tests.policy.worlds import G_PER_J, World
 
@@ -134,7 +135,7 @@ def test_without_measured_lengths_a_cap_changes_nothing() -> None:
 
 def test_other_shares_of_the_traffic_need_no_new_estimates() -> None:
     fitted = fit_decider(known(), terms(), "category-lp")
-    hard = fitted.replan(terms(), traffic=np.array([0.0, 2.0]))
+    hard = replan(fitted, terms(), traffic=np.array([0.0, 2.0]))
     assert hard.estimates.w.tolist() == [0.0, 1.0]
     assert hard.estimates.q is fitted.estimates.q
     assert hard.plan is not None
@@ -160,7 +161,7 @@ def test_requests_that_pin_at_once_all_wait_for_the_program(monkeypatch: pytest.
         begun.wait()  # both threads are inside before either has a program
         return make_policy(name)
 
-    monkeypatch.setattr("router.learn.refit.make_policy", slow)
+    monkeypatch.setattr("router.learn.decider.make_policy", slow)
     allowed, assessment = [False, True, False, True], assessed(fitted, 0)
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(fitted._restricted, np.array(allowed)) for _ in range(2)]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.recordings.synthetic import BEGINS_S, ENDS_S, IDLE_W, gpu_rows, recordings, true_j
-from router.domain.errors import MeterError
+from router.domain.errors import AbsentMeterError, MeterError
 from router.domain.reading import Reading
 from router.meters.discipline import IdleKnown, baseline, cool_down
 from router.meters.nvml import NvmlCounter, open_gpus
@@ -230,6 +230,8 @@ def library(**functions: Any) -> SimpleNamespace:
         "NVMLError": FakeNvmlError,
         "NVML_ERROR_NOT_SUPPORTED": 3,
         "NVML_ERROR_NO_PERMISSION": 4,
+        "NVML_ERROR_DRIVER_NOT_LOADED": 9,
+        "NVML_ERROR_LIBRARY_NOT_FOUND": 12,
         "NVML_ERROR_FUNCTION_NOT_FOUND": 13,
         "NVML_ERROR_GPU_IS_LOST": 15,
         "NVML_TEMPERATURE_GPU": 0,
@@ -280,6 +282,13 @@ def test_a_driver_that_refuses_says_what_to_do(functions: dict[str, Any], says: 
         open_gpus(library=library(**functions))
 
 
+@pytest.mark.parametrize(("code", "is_absent"), [(12, True), (9, True), (4, False), (999, False)])
+def test_a_gpu_that_is_not_here_is_told_from_one_that_refuses(code: int, is_absent: bool) -> None:
+    with pytest.raises(MeterError) as caught:
+        open_gpus(library=library(nvmlInit=failing(code)))
+    assert isinstance(caught.value, AbsentMeterError) is is_absent
+
+
 def test_mig_is_told_by_the_driver() -> None:
     (gpu,) = open_gpus([0], library=library(nvmlDeviceGetMigMode=lambda handle: [1, 1]))
     assert gpu.mig
@@ -289,6 +298,12 @@ def test_why_a_clock_is_held_down_is_asked_by_either_name_and_a_power_cap_is_no_
     for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
         (gpu,) = open_gpus([0], library=library(**{name: lambda handle: 0x04 | 0x20 | 0x40}))
         assert gpu.throttle_reasons() == ("software thermal slowdown", "hardware thermal slowdown")
+    old = library(
+        nvmlDeviceGetCurrentClocksEventReasons=failing(13),
+        nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: 0x20,
+    )
+    (gpu,) = open_gpus([0], library=old)
+    assert gpu.throttle_reasons() == ("software thermal slowdown",), "a driver that knows the old name only"
     (silent,) = open_gpus([0], library=library())
     with pytest.raises(MeterError, match="held down"):
         silent.throttle_reasons()

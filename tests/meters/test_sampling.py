@@ -98,3 +98,16 @@ def test_the_sampler_calls_at_its_pace_until_closed() -> None:
 
 def test_closing_a_sampler_that_never_began_does_nothing() -> None:
     Sampler(lambda: None).close()
+
+
+def test_what_was_told_between_samples_is_not_taken_back_when_the_watts_fall() -> None:
+    clock, watts = ReplayClock(), Watts(300.0)
+    integral = PowerIntegral(watts, clock=clock, longest_gap_s=5.0)
+    integral.sample()
+    clock.sleep(1.0)
+    assert integral.look_j() == pytest.approx(300.0)
+    watts.power_w = 50.0
+    integral.sample()
+    assert integral.look_j() == pytest.approx(300.0), "175 J by now, but 300 J were told"
+    clock.sleep(4.0)
+    assert integral.look_j() == pytest.approx(375.0)

@@ -11,12 +11,13 @@ CARBON = CarbonRecord(
     model="small", directive="L0", setting="default", site="local", category="math", category_probability=0.9,
     energy_j=100.0, energy_method="measured", operational_g=0.0, embodied_g=0.0, intensity_g_per_kwh=360.0,
     intensity_source="fixed", intensity_age_s=None, reference_g=1.0, saved_g=0.5, policy="joint", floor="0.95",
-    overhead_ms=5.0, router_energy_j=1.0, fallback=None,
+    overhead_ms=5.0, router_energy_j=1.0, fallback=None, intensity_kind="average",
+    intensity_is_estimated=False, intensity_is_stale=False,
 )  # fmt: skip
 BASIS = Basis(
-    device_s=4.0, idle_j=40.0, wasted_j=0.0, energy_source="a meter", pue=1.5, intensity_kind="average",
-    intensity_is_estimated=False, intensity_is_stale=False, reference="large@L0", reference_energy_j=300.0,
-    reference_device_s=12.0, reference_operational_g=300.0 * 360 * 1.5 / 3.6e6, earlier_answers=0,
+    device_s=4.0, idle_j=40.0, wasted_j=0.0, energy_source="a meter", pue=1.5, reference="large@L0",
+    reference_energy_j=300.0, reference_device_s=12.0, reference_operational_g=300.0 * 360 * 1.5 / 3.6e6,
+    earlier_answers=0,
 )  # fmt: skip
 K1_G_PER_S = 1000.0 / 126_144_000.0
 """Of the site in ``federation.py``."""

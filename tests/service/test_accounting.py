@@ -106,7 +106,7 @@ def test_the_basis_keeps_what_was_wasted_and_the_baseline_at_its_own_site() -> N
     assert (basis.wasted_j, basis.device_s, basis.idle_j, basis.earlier_answers) == (100.0, 3.0, 12.0, 3)
     assert basis.reference == "remote/big@L0"
     assert basis.reference_operational_g == pytest.approx(36.0)
-    assert (basis.pue, basis.intensity_kind, basis.energy_source) == (1.5, "average", "a meter")
+    assert (basis.pue, basis.energy_source, basis.holds_idle) == (1.5, "a meter", False)
 
 
 def test_an_answer_that_failed_wasted_all_its_joules_and_one_never_started_none() -> None:

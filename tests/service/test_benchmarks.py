@@ -31,10 +31,12 @@ def test_every_row_ever_measured_counts_also_one_that_was_replaced(tmp_path: Pat
     assert found.methods == {"measured": 3}
 
 
-def test_a_row_of_unknown_joules_makes_the_sum_unknown_and_a_refused_one_does_not(tmp_path: Path) -> None:
+def test_a_row_of_unknown_joules_is_counted_and_a_refused_one_is_not(tmp_path: Path) -> None:
     (tmp_path / "local.jsonl").write_text(line(5.0) + line(None, error="too long"))
     assert read_benchmarks(tmp_path).energy_j == 5.0
     (tmp_path / "local.jsonl").write_text(line(5.0) + line(None))
+    assert (read_benchmarks(tmp_path).energy_j, read_benchmarks(tmp_path).unknown) == (5.0, 1)
+    (tmp_path / "local.jsonl").write_text(line(None))
     assert (read_benchmarks(tmp_path).energy_j, read_benchmarks(tmp_path).unknown) == (None, 1)
 
 

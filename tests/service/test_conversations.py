@@ -250,7 +250,7 @@ async def test_side_requests_and_outcomes_are_counted_apart(router: Service) -> 
     assert apart["energy_j"] == pytest.approx(sum(t.carbon.energy_j or 0.0 for t in side))
     metrics = router.metrics
     assert sum(metrics.side.values()) == 3
-    assert metrics.side_energy_j == pytest.approx(apart["energy_j"])
+    assert metrics.side_energy_j.value == pytest.approx(apart["energy_j"])
     assert metrics.conversations[(("outcome", "kept"),)] == 1
 
 

@@ -13,7 +13,7 @@ import pytest
 from router.carbon.cached import CachedIntensity
 from router.carbon.fixed import FixedIntensity
 from router.domain.catalogue import Site, Wall
-from router.domain.errors import ConfigError, MeterError
+from router.domain.errors import AbsentMeterError, ConfigError, MeterError
 from router.domain.ports import WatchedSource
 from router.meters.combined import CombinedCounter
 from router.meters.discipline import IdleKnown
@@ -29,14 +29,16 @@ from router.service.instruments import (
     build_sources,
     local_meter,
     open_meters,
-    runs_here,
 )
 from tests.service import federation
 
 
-@pytest.mark.parametrize("url", [None, "http://127.0.0.1:11434", "http://localhost:1", "http://[::1]:11434"])
+@pytest.mark.parametrize(
+    "url",
+    [None, "http://127.0.0.1:11434", "http://localhost:1", "http://[::1]:11434", "http://0.0.0.0:1", "http://[::]:1"],
+)
 def test_a_loopback_site_runs_here(url: str | None) -> None:
-    assert runs_here(Site("s", url=url))
+    assert Site("s", url=url).runs_here
 
 
 def test_another_machine_is_not_metered_by_the_cores_of_this_one() -> None:
@@ -108,6 +110,30 @@ async def test_a_source_that_is_asked_falls_back_to_what_models_yaml_says(monkey
     value = await source.intensity("XX")  # a zone that no source without a key has: nothing is asked over the network
     assert value is not None
     assert (value.g_per_kwh, value.stale) == (111.0, True)
+
+
+def test_a_site_elsewhere_is_metered_by_its_own_plug() -> None:
+    catalogue = federation.catalogue()
+    lab = Site("lab", url="http://10.0.0.7:11434", wall=Wall(url="http://127.0.0.1:9/x"), idle_w=12.0)
+    meter = build_meters(replace(catalogue, sites={**catalogue.sites, "lab": lab}))["lab"]
+    assert isinstance(meter, SharedMeter)
+    assert isinstance(meter.counter, IdleKnown)
+    assert isinstance(meter.counter.counter, WallCounter)
+    meter.counter.counter.close()
+
+
+def test_an_instrument_that_refuses_is_told_also_where_another_one_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise MeterError("/sys/x may not be read by this user")
+
+    def none() -> None:
+        raise AbsentMeterError("no NVIDIA driver answers")
+
+    monkeypatch.setattr(instruments, "RaplCounter", refuse)
+    monkeypatch.setattr(instruments, "open_gpus", none)
+    local = local_meter(Site("s", watts_per_core=10.0))
+    assert [text.split(":")[0] for text in local.lacking] == ["GPU", "processor"]
+    assert local.refused == ("processor: /sys/x may not be read by this user",)
 
 
 def test_what_a_meter_lacks_is_kept_with_it() -> None:

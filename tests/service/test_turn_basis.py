@@ -26,7 +26,7 @@ async def answered(service: Service, *earlier: Message) -> Turn:
 async def test_a_turn_at_first_try_wasted_nothing_and_has_its_baseline() -> None:
     turn = await answered(build())
     basis = turn.basis
-    assert (basis.wasted_j, basis.pue, basis.intensity_kind) == (0.0, 1.0, "average")
+    assert (basis.wasted_j, basis.pue, turn.carbon.intensity_kind) == (0.0, 1.0, "average")
     assert basis.device_s is not None
     assert basis.reference == "large@L0"
     assert basis.reference_energy_j == pytest.approx(120.0, rel=0.3)

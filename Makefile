@@ -22,8 +22,10 @@ serve: setup  ## set up what is missing, then serve on http://127.0.0.1:8000
 	@$(BIN)/carbon-router serve
 
 bench: setup  ## measure on this machine what no measurement covers, then put it into the store
-	@$(BIN)/python -m bench run
-	@$(BIN)/carbon-router store import --origin local "$${ROUTER_DATA_DIR:-.data}/measurements/local.jsonl"
+	@rows="$${ROUTER_DATA_DIR:-.data}/measurements/local.jsonl"; status=0; \
+	$(BIN)/python -m bench run || status=$$?; \
+	if [ -s "$$rows" ]; then $(BIN)/carbon-router store import --origin local "$$rows"; fi; \
+	exit $$status  # a model that could not be measured must not keep the others' rows out of the store
 
 measurements: setup  ## measure the shipped prompts anew on this machine and put them into the package (hours; resumable)
 	@$(BIN)/python -m bench run --remeasure --output .data/measurements/shipped.jsonl

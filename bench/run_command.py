@@ -227,7 +227,8 @@ async def _forecast(request: Request) -> dict[str, Any]:
     from bench.run_estimate import Estimate
     from bench.run_output import read_present
 
-    setting = await _prepare(request, read_present(request.output), lambda text: None, pull=False)
+    present = read_present(request.output, DISTURBED if request.redo_busy else (), is_torn=True)
+    setting = await _prepare(request, present, lambda text: None, pull=False)
     await _close(setting.rig)
     names = list(dict.fromkeys(job.option.model for job in setting.jobs))
     by_model: dict[str, Estimate] = {

@@ -48,18 +48,24 @@ def read_runs(path: Path) -> dict[str, dict[str, Any]]:
     return runs
 
 
-def read_present(path: Path | None, disqualified: Sequence[str] = ()) -> Present:
+def read_present(path: Path | None, disqualified: Sequence[str] = (), *, is_torn: bool = False) -> Present:
     """What a measurements file and its runs hold; nothing where there is no file.
 
     Args:
         path: The file.
         disqualified: Keys of a row that make it count as missing.
+        is_torn: Read past a last line that an interrupted run did not finish; a run mends it before it reads.
 
     Raises:
         MeasurementError: With file and line, where a line is broken.
     """
     if path is None or not path.exists():
         return Present()
+    if is_torn and path.suffix != ".gz" and not (content := path.read_bytes()).endswith(b"\n"):
+        with tempfile.TemporaryDirectory() as folder:
+            whole = Path(folder) / path.name
+            whole.write_bytes(content[: content.rfind(b"\n") + 1])
+            return Present(read_measurements(whole), read_runs(path), disqualified)
     return Present(read_measurements(path), read_runs(path), disqualified)
 
 

@@ -12,9 +12,11 @@ import typer
 from bench.run_output import read_runs, runs_file
 from router.domain.catalogue import Option
 from router.domain.errors import ConfigError
-from router.domain.record import Measurement
+from router.domain.record import Measurement, Outcome
 
 MOST_BYTES = 5_000_000
+JUDGE = "judge"
+"""Grader of prompts that no machine grades; their quality is null until they are judged."""
 PACKAGED = Path(__file__).resolve().parents[1] / "router" / "data" / "measurements" / "default.jsonl.gz"
 HELP = """Put a run's measurements into the package: what a fresh machine routes on until `make bench` has run there.
 
@@ -44,13 +46,21 @@ def ship(
         )
     used = {outcome.run for measurement in whole for outcome in measurement.outcomes}
     runs = {name: entry for name, entry in read_runs(file).items() if name in used}
-    runs_file(target).write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part = runs_file(target).with_suffix(".part")
+    part.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(runs_file(target))
     typer.echo(
         f"{len(whole)} prompts x {len(options)} options in {target}; {len(found) - len(whole)} incomplete ones left out"
     )
 
 
 def complete(measurements: Iterable[Measurement], options: Iterable[Option]) -> list[Measurement]:
-    """Measurements that have an outcome of every option."""
+    """Measurements that every option has answered for itself, graded where their prompts are graded by machine."""
     wanted = set(options)
-    return [m for m in measurements if wanted <= {outcome.option for outcome in m.outcomes}]
+    return [m for m in measurements if wanted <= {outcome.option for outcome in m.outcomes if _counts(outcome)}]
+
+
+def _counts(outcome: Outcome) -> bool:
+    """An answer at one generation at a time, not refused, and graded unless it waits for a judge."""
+    graded = outcome.quality is not None or outcome.grader in (None, JUDGE)
+    return outcome.concurrency == 1 and "error" not in outcome.extra and graded

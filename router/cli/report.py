@@ -62,7 +62,9 @@ def report(
     from router.service.saving import checked_utilisation
     from router.service.wiring import load_federation, open_journal
 
-    if format_ == "text" and as_json:
+    if as_json:
+        if format_ == "impact-framework":
+            raise ConfigError("--json and --format impact-framework ask for two formats", hint="leave one of them out")
         format_ = "json"
     settings = load_settings(models_file=models_file)
     catalogue = load_federation(settings)

@@ -1,8 +1,14 @@
-"""Puts the shipped measurements into a store that does not have them yet, so that a fresh machine routes at once."""
+"""Whether a store has the shipped measurements already, so that a fresh machine, or a fresh store, routes at once.
+
+They are put in once for each store, and again where the file, the embedder or the options of models.yaml changed:
+`store prune` takes out what models.yaml does not name, and a model that comes back is to be routed to.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,18 +21,38 @@ def shipped_file() -> Path | None:
     return path if path.is_file() else None
 
 
-def is_seeded(folder: Path, source: Path, embedder_name: str) -> bool:
-    """Whether the store in this folder has exactly this file's measurements already, for this embedder."""
-    try:
-        return (folder / _MARKER).read_text() == _digest(source, embedder_name)
-    except OSError:
-        return False
+@dataclass(frozen=True, slots=True)
+class Seeding:
+    """What was put where.
 
+    Attributes:
+        source: The shipped file.
+        embedder_name: Whose vectors the store holds.
+        store: Its folder or address.
+        options: Of models.yaml, in words.
+    """
 
-def mark_seeded(folder: Path, source: Path, embedder_name: str) -> None:
-    """Remember that the store has this file's measurements."""
-    (folder / _MARKER).write_text(_digest(source, embedder_name))
+    source: Path
+    embedder_name: str
+    store: str
+    options: tuple[str, ...]
 
+    @classmethod
+    def of(cls, source: Path, embedder_name: str, store: object, options: Iterable[object]) -> Seeding:
+        """Of a catalogue's options, in any order."""
+        return cls(source, embedder_name, str(store), tuple(sorted(str(option) for option in options)))
 
-def _digest(path: Path, embedder_name: str) -> str:
-    return hashlib.sha256(path.read_bytes() + embedder_name.encode()).hexdigest()
+    def is_done(self, folder: Path) -> bool:
+        """Whether the marker in the data folder says that this was done."""
+        try:
+            return (folder / _MARKER).read_text() == self._digest()
+        except OSError:
+            return False
+
+    def mark(self, folder: Path) -> None:
+        """Remember that it was."""
+        (folder / _MARKER).write_text(self._digest())
+
+    def _digest(self) -> str:
+        words = "\n".join([self.embedder_name, self.store, *self.options])
+        return hashlib.sha256(self.source.read_bytes() + words.encode()).hexdigest()

@@ -31,7 +31,7 @@ from router.service.past import Past
 from router.service.planner import Memory
 from router.service.provision import Provisioner
 from router.service.reload import Reloader
-from router.service.seed import is_seeded, mark_seeded, shipped_file
+from router.service.seed import Seeding, shipped_file
 from router.service.traffic import Traffic
 from router.service.turnlog import TurnLog
 from router.store.chroma import ChromaStore
@@ -136,9 +136,13 @@ def open_store(settings: Settings, catalogue: Catalogue) -> StoreAndEmbedder:
     else:
         store = ChromaStore(embedder.name, path=settings.store_dir)
     shipped = shipped_file()
-    if shipped is not None and not is_seeded(settings.data_dir, shipped, embedder.name):
-        import_file(shipped, store, embedder, origin="shipped")
-        mark_seeded(settings.data_dir, shipped, embedder.name)
+    if shipped is not None:
+        where = settings.chroma_url or settings.store_dir.resolve()
+        seeding = Seeding.of(shipped, embedder.name, where, catalogue.options())
+        # An empty store is a new one, or one that was moved away to be made anew.
+        if not seeding.is_done(settings.data_dir) or not store.all()[0]:
+            import_file(shipped, store, embedder, origin="shipped")
+            seeding.mark(settings.data_dir)
     return StoreAndEmbedder(store, embedder)
 
 

@@ -41,6 +41,22 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(home: Path) -> Non
     assert not (home / "measurements").exists()
 
 
+def test_a_dry_run_over_an_interrupted_or_disturbed_file_says_what_the_run_would_do(home: Path) -> None:
+    arguments = ["run", "--limit", "1", "--categories", "math", "--json"]
+    assert bench(home, *arguments).returncode == 0
+    file = home / "measurements" / "local.jsonl"
+    first, second = (json.loads(line) for line in file.read_text().splitlines())
+    first["outcomes"][0].pop("busy_share", None)  # whatever this machine was doing
+    second["outcomes"][0]["busy_share"] = 0.5
+    file.write_text("".join(json.dumps(row) + "\n" for row in (first, second)))
+    assert json.loads(bench(home, *arguments, "--dry-run").stdout)["jobs"] == 0
+    assert json.loads(bench(home, *arguments, "--dry-run", "--redo-busy").stdout)["jobs"] == 1
+    torn = json.dumps(first) + "\n" + json.dumps(second)[:40]
+    file.write_text(torn)
+    assert json.loads(bench(home, *arguments, "--dry-run").stdout)["jobs"] == 1
+    assert file.read_text() == torn
+
+
 def test_it_measures_then_finds_nothing_missing_then_only_what_is_new(home: Path) -> None:
     first = bench(home, "run", "--limit", "1", "--categories", "math,questions", "--json")
     assert first.returncode == 0, first.stderr

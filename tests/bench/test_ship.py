@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
@@ -34,6 +35,24 @@ def test_a_prompt_is_complete_when_every_option_answered_it() -> None:
     whole = Measurement("x", "p", outcomes=(Outcome("a", "L0", 1.0), Outcome("b", "L0", None)))
     half = Measurement("y", "q", outcomes=(Outcome("a", "L0", 1.0),))
     assert complete([whole, half], [Option("a"), Option("b")]) == [whole]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Outcome("b", "L0", None, grader="code"),
+        Outcome("b", "L0", None, extra={"error": "too long"}),
+        Outcome("b", "L0", 1.0, concurrency=16),
+    ],
+)
+def test_an_option_that_was_refused_not_graded_or_one_of_many_has_not_answered(other: Outcome) -> None:
+    half = Measurement("x", "p", outcomes=(Outcome("a", "L0", 1.0), other))
+    assert complete([half], [Option("a"), Option("b")]) == []
+
+
+def test_a_prompt_that_waits_for_a_judge_is_complete() -> None:
+    waits = Measurement("x", "p", outcomes=tuple(Outcome(m, "L0", None, grader="judge") for m in "ab"))
+    assert complete([waits], [Option("a"), Option("b")]) == [waits]
 
 
 def test_incomplete_prompts_and_unused_runs_stay_behind(tmp_path: Path) -> None:

@@ -133,3 +133,9 @@ def test_models_are_ranked_and_one_never_run_is_marked_as_estimated(home: Path, 
     wrong = command(home, "models", "rank", "--category", "poetry")
     assert wrong.returncode == 1
     assert "math" in wrong.stderr
+
+
+def test_a_report_in_two_formats_at_once_is_refused(home: Path) -> None:
+    answer = command(home, "report", "--format", "impact-framework", "--json")
+    assert answer.returncode == 1
+    assert "two formats" in answer.stderr

@@ -10,6 +10,8 @@ import typer
 
 from bench.overhead import HELP as OVERHEAD_HELP
 from bench.overhead import overhead as overhead_command
+from bench.regrade import HELP as REGRADE_HELP
+from bench.regrade import regrade as regrade_command
 from bench.report import HELP as REPORT_HELP
 from bench.report import report as report_command
 from bench.run_command import HELP as RUN_HELP
@@ -30,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run", help=RUN_HELP)(run_command)
+app.command("regrade", help=REGRADE_HELP)(regrade_command)
 app.command("report", help=REPORT_HELP)(report_command)
 app.command("ship", help=SHIP_HELP)(ship_command)
 app.command("verify", help=VERIFY_HELP)(verify_command)

@@ -16,6 +16,7 @@ from typing import Any
 from bench.datasets.item import Item
 from bench.graders.grade import Grade
 from bench.graders.registry import grade_answer
+from bench.regrade import regraded, row_of
 from bench.run_conditions import Conditions
 from bench.run_entry import name_run, new_entry
 from bench.run_estimate import Estimator
@@ -28,8 +29,7 @@ from router.backends.auto import AutoBackend
 from router.domain.catalogue import Catalogue
 from router.domain.errors import BackendError, ModelMissingError, RequestError
 from router.domain.ports import Backend, Meter
-from router.domain.record import Measurement, Outcome
-from router.service.benchmarks import REGRADED
+from router.domain.record import Outcome
 
 WAVE = 4
 """Under concurrency C, 4 C generations are kept going C at a time before they are graded and saved: grading between
@@ -144,22 +144,9 @@ class Runner:
 
     def regrade(self, items: Sequence[Item], present: Present) -> None:
         """Grade again what an earlier run could not (a missing package, no sandbox); nothing is generated."""
-        by_id = {item.id: item for item in items}
-        for measurement in present.measurements:
-            item = by_id.get(measurement.id)
-            if item is None or item.grader == "judge":
-                continue
-            for outcome in measurement.outcomes:
-                if outcome.quality is not None or outcome.answer is None:
-                    continue
-                grade = self._grade(item, outcome.answer)
-                if grade.quality is not None:
-                    extra = {key: value for key, value in outcome.extra.items() if key != "grader_note"}
-                    extra[REGRADED] = True  # its joules are the first copy's
-                    if grade.note is not None:
-                        extra["grader_note"] = grade.note
-                    self._append(item, replace(outcome, quality=grade.quality, extra=extra))
-                    self.summary.regraded += 1
+        for item, _, outcome in regraded(items, present.measurements, self._grade, ungraded_only=True):
+            self._append(item, outcome)
+            self.summary.regraded += 1
 
     async def _run_model(self, site: str, model: str, jobs: list[Job], entry: dict[str, Any]) -> None:
         try:
@@ -293,7 +280,7 @@ class Runner:
         )
 
     def _append(self, item: Item, outcome: Outcome) -> None:
-        row = Measurement(item.id, item.prompt, item.category, (outcome,), split=item.split, extra=item.tags)
+        row = row_of(item, outcome)
         self._output.append(row)
         self._estimator.learn([row])
 

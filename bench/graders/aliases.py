@@ -2,7 +2,8 @@
 
 Both sides are folded (case, accents, punctuation, articles) and compared as whole words, so ``Paris`` is found
 in "It is Paris." but not in "comparison". Two cheap ways of being right by accident are closed: an alias directly
-after a negation, and an alias that occurs only inside a long list of candidates.
+after a negation, and an alias that occurs only inside a long list of candidates (what a sentence says before its list,
+"Shakespeare, who also wrote ...", is no candidate).
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def words(text: str) -> list[str]:
     folded = _unaccented(text)
     folded = re.sub(r"(?<=\d),(?=\d{3}\b)", "", folded)
     folded = re.sub(r"['’`](s\b)?", "", folded)
-    tokens = re.findall(r"\d+(?:\.\d+)+|\w+", folded.replace("_", " "))
+    folded = re.sub(r"(?<=\w)_\{?(\d+)\}?", r"\1", folded)  # CO_2 is CO2
+    # A date such as 9.11.1989 is three numbers; a decimal point joins two.
+    tokens = re.findall(r"(?<!\d\.)(?<!\d)\d+\.\d+(?!\.?\d)|\w+", folded.replace("_", " "))
     return [token for token in tokens if token not in _ARTICLES] or tokens
 
 
@@ -58,10 +61,9 @@ def _without_long_lists(answer: str) -> str:
             continue
         flush()
         for sentence in re.split(r"(?<=[.!?:])\s+", line):
-            parts = _ENUMERATION.split(sentence)
-            short = sum(len(words(part)) <= _ITEM_WORDS for part in parts if part.strip())
-            if short <= MAX_CANDIDATES:
-                kept.append(sentence)
+            parts = [part for part in _ENUMERATION.split(sentence) if part.strip()]
+            short = sum(len(words(part)) <= _ITEM_WORDS for part in parts)
+            kept.append(sentence if short <= MAX_CANDIDATES else parts[0])
     flush()
     return "\n".join(kept)
 

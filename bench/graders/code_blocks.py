@@ -59,14 +59,32 @@ def _unfenced(answer: str) -> str | None:
     return None
 
 
-def extract_program(answer: str, tests: Sequence[str]) -> str | None:
+def definitions_of(program: str) -> str | None:
+    """A program without what it does when it is loaded; None where that leaves nothing, or all of it."""
+    tree = _tree(program)
+    if tree is None:
+        return None
+    kept = [node for node in tree.body if isinstance(node, (*_DEFINITIONS, ast.Assign, ast.AnnAssign))]
+    if not kept or len(kept) == len(tree.body):
+        return None
+    return ast.unparse(ast.Module([*kept], []))
+
+
+def _without_quotes(blocks: list[str], prompt: str) -> list[str]:
+    """Blocks that do not stand in the prompt: an answer may quote the code it was asked to mend."""
+    asked = " ".join(prompt.split())
+    return [block for block in blocks if " ".join(block.split()) not in asked] or blocks
+
+
+def extract_program(answer: str, tests: Sequence[str], prompt: str = "") -> str | None:
     """The program an answer gives for these tests, or None where there is no Python in it.
 
-    The first code block that defines what the tests use is the solution; definitions of other blocks (helpers)
-    come before it, and blocks that only show how to call it are left out. Where no block parses, the first one is
-    returned as it is, so that the grade can name the syntax error.
+    The first code block that is not quoted from the prompt and defines what the tests use is the solution; definitions
+    of other blocks (helpers) come before it, and blocks that only show how to call it are left out. Where no block
+    parses, the first one is returned as it is, so that the grade can name the syntax error.
     """
     blocks = [_dedent(match["body"]) for match in _FENCE.finditer(answer) if match["language"].lower() in _PYTHON]
+    blocks = _without_quotes([block for block in blocks if block.strip()] or blocks, prompt)
     if not blocks:
         return answer if _tree(answer) is not None and _defined(ast.parse(answer)) else _unfenced(answer)
     parsed = [(block, tree) for block in blocks if (tree := _tree(block)) is not None]

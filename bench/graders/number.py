@@ -1,7 +1,8 @@
 r"""Arithmetic: right if the last stated result equals the expected number.
 
 The result is looked for where people put it: inside the last ``\boxed{}``, after the last "answer is" (or
-``####``), else the last number of the text. Written forms are many: 1,234.5; 1.234,5; -$3; 25 %; 3/4; 2 1/2;
+``####``), else in the last sentence with a number: the last one that the question did not give ("45 glasses of
+0.2 litres"), or the last. Written forms are many: 1,234.5; 1.234,5; -$3; 25 %; 3/4; 2 1/2;
 \frac{3}{4}; 1.2e3; 1.5 × 10^3; 2.5 million; eighteen.
 """
 
@@ -55,7 +56,7 @@ class Stated:
     """A number as it stands in a text.
 
     Attributes:
-        values: What it may mean: ``25 %`` is 25 and .25, ``2.5 million`` is 2,500,000 and 2.5.
+        values: What it may mean: ``25 %`` is 25 and .25, ``2.5 million`` is 2,500,000 and 2.5, 1.200 also 1,200.
         decimals: Digits after the decimal point; None for fractions and powers, which are exact.
     """
 
@@ -102,6 +103,8 @@ def _from_match(match: re.Match[str]) -> Stated | None:
     if match["sign"] not in (None, "+") or match["inner_sign"]:
         value = -value
     values = [value]
+    if re.fullmatch(r"[1-9]\d{0,2}\.\d{3}", match["whole"]):
+        values.append(value * 1000.0)  # 1.200 euros: a point between thousands
     if match["percent"]:
         values.append(value / 100.0)
     if match["scale"]:
@@ -145,12 +148,17 @@ def _boxed(text: str) -> list[str]:
 
 def _result_of(sentence: str) -> Stated | None:
     """The number a sentence ends in: after its last equals sign, else its first."""
-    after_equals = numbers_in(sentence.rpartition("=")[2]) if "=" in sentence else []
-    found = after_equals or numbers_in(sentence)
+    found = _told_by(sentence)
     return found[0] if found else None
 
 
-def stated_result(answer: str) -> Stated | None:
+def _told_by(sentence: str) -> list[Stated]:
+    """The numbers after a sentence's last equals sign, else all of them."""
+    after_equals = numbers_in("=" + sentence.rpartition("=")[2]) if "=" in sentence else []
+    return after_equals or numbers_in(sentence)
+
+
+def stated_result(answer: str, question: str = "") -> Stated | None:
     """The number the answer states as its result, or None where it holds no number."""
     for content in reversed(_boxed(answer)):
         if (result := _result_of(content)) is not None:
@@ -159,8 +167,16 @@ def stated_result(answer: str) -> Stated | None:
         rest = answer[match.end() :].lstrip(" \n\t*:")
         if (result := _result_of(_SENTENCE_END.split(rest, maxsplit=1)[0])) is not None:
             return result
-    found = numbers_in(answer)
-    return found[-1] if found else None
+    return _closing_number(answer, question)
+
+
+def _closing_number(answer: str, question: str) -> Stated | None:
+    """The last number that the question did not give, of the last sentence that has one; else its last."""
+    for sentence in reversed(_SENTENCE_END.split(answer)):
+        if found := _told_by(sentence):
+            given = {stated.values[0] for stated in numbers_in(question)}
+            return ([stated for stated in found if stated.values[0] not in given] or found)[-1]
+    return None
 
 
 def same_number(stated: Stated, expected: Stated, tolerance: float | None) -> bool:
@@ -192,7 +208,7 @@ def grade(item: Item, answer: str) -> Grade:
     expected = numbers_in(str(item.expected["answer"]))
     if not expected:
         raise ValueError(f"the expected answer {item.expected['answer']!r} is no number")
-    stated = stated_result(answer)
+    stated = stated_result(answer, item.prompt)
     if stated is None:
         return Grade(WRONG, "no number stated")
     if same_number(stated, expected[-1], item.expected.get("tolerance")):

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_ROWS = 20_000
-MAX_VALUE_BYTES = 1_000_000
+MAX_BYTES = 50_000_000
+"""Of all rows together."""
+MAX_VALUE_BYTES = 50_000
+"""Of one value: a function over a longer one could run for hours before anybody can stop it."""
 TIME_LIMIT_S = 5.0
-_OPCODES_BETWEEN_CHECKS = 10_000
+_OPCODES_BETWEEN_CHECKS = 500
 
 Row = tuple[object, ...]
 
@@ -152,7 +155,14 @@ def _run(connection: sqlite3.Connection, query: str, time_limit_s: float) -> Res
         with closing(connection.execute(query)) as cursor:
             if cursor.description is None:
                 raise QueryError("not a query that returns rows")
-            rows = cursor.fetchmany(MAX_ROWS + 1)
+            rows, bytes_ = [], 0
+            for row in cursor:
+                rows.append(row)
+                bytes_ += sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+                if len(rows) > MAX_ROWS:
+                    raise QueryError(f"more than {MAX_ROWS} rows")
+                if bytes_ > MAX_BYTES:
+                    raise QueryError(f"rows of more than {MAX_BYTES:,} bytes")
             columns = len(cursor.description)
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError, MemoryError) as error:
         if time.monotonic() > deadline:
@@ -160,6 +170,4 @@ def _run(connection: sqlite3.Connection, query: str, time_limit_s: float) -> Res
         raise QueryError(str(error)) from error
     finally:
         connection.set_progress_handler(None, 0)
-    if len(rows) > MAX_ROWS:
-        raise QueryError(f"more than {MAX_ROWS} rows")
     return Result(tuple(rows), columns)

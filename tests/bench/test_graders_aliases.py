@@ -59,3 +59,18 @@ def test_listing_many_candidates_is_guessing() -> None:
 
 def test_words_of_nothing_but_an_article_are_kept() -> None:
     assert words("The") == ["the"]
+
+
+@pytest.mark.parametrize(
+    ("aliases", "answer"),
+    [
+        (["Shakespeare"], "William Shakespeare, who also wrote Hamlet, Macbeth, Othello, King Lear and The Tempest."),
+        (["Niklaus Wirth"], "Niklaus Wirth (Euler, Algol W, Pascal, Modula, Modula-2, Oberon)"),
+        (["CO2"], "$CO_2$"),
+        (["CO2"], "CO_{2}"),
+        (["1989"], "On 9.11.1989."),
+        (["3.14"], "It is 3.14."),
+    ],
+)
+def test_a_name_with_details_a_formula_and_a_date_are_read_as_people_do(aliases: list[str], answer: str) -> None:
+    assert grade(item(*aliases), answer).quality == 1.0

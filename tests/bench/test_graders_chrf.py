@@ -1,9 +1,17 @@
+import hashlib
+import json
+from pathlib import Path
+
 import pytest
 from sacrebleu.metrics import CHRF
 
 from bench.datasets.item import Item
+from bench.datasets.own import load_items
 from bench.graders.chrf import chrf_share, grade, translation_of
+from router.service.seed import shipped_file
+from router.store.codec import read_measurements
 
+LABELS = Path(__file__).parent / "translation_labels.jsonl"
 GERMAN = "Die Katze schläft auf dem warmen Ofen."
 ITEM = Item("t", "Translate", "translation", "chrf", {"references": [GERMAN], "threshold": 0.6})
 
@@ -45,3 +53,27 @@ def test_the_note_holds_the_score_and_the_threshold() -> None:
 
 def test_the_best_of_several_references_counts() -> None:
     assert chrf_share("Guten Morgen", ["Gute Nacht", "Guten Morgen"]) == pytest.approx(1.0)
+
+
+def test_the_threshold_of_our_prompts_agrees_with_reading_the_answers() -> None:
+    """``translation_labels.jsonl``: measured answers, read without sight of a score; .5 is undecided."""
+    labels = [json.loads(line) for line in LABELS.read_text().splitlines()]
+    items = {item.id: item for item in load_items(["translation"])}
+    shipped = shipped_file()
+    assert shipped is not None
+    answers = {
+        (m.id, hashlib.sha256(o.answer.strip().encode()).hexdigest()[:16]): o.answer
+        for m in read_measurements(shipped)
+        for o in m.outcomes
+        if m.category == "translation" and o.answer is not None
+    }
+    grades = [
+        (label["label"], grade(items[label["id"]], answers[label["id"], label["answer_sha256"]]).quality)
+        for label in labels
+        if label["label"] != 0.5 and (label["id"], label["answer_sha256"]) in answers
+    ]
+    assert len(grades) > 100
+    agreed = sum(given == quality for given, quality in grades)
+    assert agreed / len(grades) > 0.94
+    right = [quality for given, quality in grades if given == 1.0]
+    assert sum(quality == 1.0 for quality in right) / len(right) > 0.6

@@ -75,3 +75,17 @@ def test_of_two_solutions_the_first_counts() -> None:
     answer = f"```python\n{GOOD}\n```\nor\n```python\ndef double(x):\n    return x * 3\n```"
 
     assert (extract_program(answer, TESTS) or "").endswith(GOOD)
+
+
+@pytest.mark.parametrize("tail", ["assert double(2) == 5", "print(double(input()))", "raise SystemExit(1)"])
+def test_an_example_or_check_of_the_models_own_that_fails_does_not_make_the_function_wrong(tail: str) -> None:
+    assert grade(ITEM, f"```python\n{GOOD}\n\n{tail}\n```").quality == 1.0
+    assert grade(ITEM, f"```python\ndef double(x):\n    return x\n\n{tail}\n```").quality == 0.0
+
+
+def test_the_code_that_was_to_be_mended_is_not_the_answer_when_it_is_quoted() -> None:
+    broken = "def double(x):\n    return x * 3"
+    asked = Item("c", f"Mend this:\n\n```python\n{broken}\n```", "code", "code", {"tests": TESTS})
+    quoted = f"The code was:\n```python\n{broken}\n```\nThis is right:\n```python\n{GOOD}\n```"
+    assert grade(asked, quoted).quality == 1.0
+    assert grade(asked, f"```python\n{broken}\n```").quality == 0.0

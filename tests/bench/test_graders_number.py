@@ -103,3 +103,23 @@ def test_an_expected_answer_that_is_no_number_is_an_error() -> None:
 
 def test_a_very_long_answer_is_read_quickly() -> None:
     assert stated_result("1 and 2, " * 20_000 + "so the answer is 7.") is not None
+
+
+@pytest.mark.parametrize(
+    ("expected", "question", "answer"),
+    [
+        ("45", "How many glasses of 0.2 litres?", "That is 9 / 0.2 = 45. Therefore, 45 glasses of 0.2 litres."),
+        (
+            "43",
+            "A ferry takes 258 vehicles in 6 crossings.",
+            "It carries 43 vehicles on each of 6 crossings.",
+        ),
+        ("7", "The film begins at 20:15 and ends before 22:00. How long before?", "It ends 7 minutes before 22:00."),
+        ("18", "How many?", "The list:\n- 18"),
+        ("12", "Of 12 eggs and 5 more, how many were there first?", "There were 12."),
+        ("1200", "How much is it?", "It costs 1.200 euros."),
+    ],
+)
+def test_the_last_sentence_states_what_the_question_did_not_give(expected: str, question: str, answer: str) -> None:
+    asked = Item("m", question, "math", "number", {"answer": expected})
+    assert grade(asked, answer).quality == 1.0

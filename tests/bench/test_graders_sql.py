@@ -165,3 +165,19 @@ def test_the_first_query_of_a_text_ends_at_its_semicolon() -> None:
 def test_cells_agree_up_to_type_and_rounding(left: object, right: object, same: bool) -> None:
     assert same_value(left, right) is same
     assert same_value(right, left) is same
+
+
+def test_rows_that_fill_the_memory_are_refused(database: Path) -> None:
+    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 19000)"
+    (result,) = run_queries(database, [f"{many} SELECT zeroblob(40000) FROM n"])
+    assert isinstance(result, QueryError)
+    assert "bytes" in str(result)
+
+
+def test_a_slow_function_over_long_values_is_stopped_in_time(database: Path) -> None:
+    started = time.monotonic()
+    slow = "instr(hex(zeroblob(24000)), hex(zeroblob(12000)) || '1')"
+    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+    (result,) = run_queries(database, [f"{many} SELECT sum({slow}) FROM n"], time_limit_s=0.3)
+    assert isinstance(result, QueryError)
+    assert time.monotonic() - started < 10

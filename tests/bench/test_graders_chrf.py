@@ -74,6 +74,6 @@ def test_the_threshold_of_our_prompts_agrees_with_reading_the_answers() -> None:
     ]
     assert len(grades) > 100
     agreed = sum(given == quality for given, quality in grades)
-    assert agreed / len(grades) > 0.94
+    assert agreed / len(grades) > 0.91
     right = [quality for given, quality in grades if given == 1.0]
-    assert sum(quality == 1.0 for quality in right) / len(right) > 0.6
+    assert sum(quality == 1.0 for quality in right) / len(right) > 0.8

@@ -141,19 +141,28 @@ def test_a_gold_translation_reaches_its_threshold(row: Row) -> None:
 
 
 @each_translation
-def test_every_reference_reaches_the_threshold_against_the_others(row: Row) -> None:
+def test_references_are_several_different_and_near_each_other(row: Row) -> None:
     references = row["references"]
-    assert len(references) >= 2
+    assert len(references) >= 5
     assert len(set(references)) == len(references)
     for reference in references:
-        others = [other for other in references if other != reference]
-        assert chrf(reference, others) >= row["threshold"], reference
+        assert chrf(reference, [other for other in references if other != reference]) >= 0.4, reference
+
+
+def test_a_right_rendering_in_other_words_mostly_reaches_the_threshold() -> None:
+    """Each reference against the others; they were written to differ, more than answers of models do."""
+    reached = [
+        chrf(reference, [other for other in row["references"] if other != reference]) >= row["threshold"]
+        for row in TRANSLATION
+        for reference in row["references"]
+    ]
+    assert sum(reached) / len(reached) > 0.8
 
 
 @each_translation
 def test_the_untranslated_source_stays_well_below_the_threshold(row: Row) -> None:
     ceiling = row["threshold"] - ECHO_MARGIN
-    assert 0.45 <= row["threshold"] <= 0.6
+    assert row["threshold"] == 0.7  # where reading the answers and other right wordings agree best: docs/decisions.md
     assert chrf(row["prompt"], row["references"]) < ceiling
     for part in [*row["prompt"].split("\n\n"), *row["prompt"].split(": "), *re.findall(r'"(.+?)"', row["prompt"])]:
         assert chrf(part, row["references"]) < ceiling, part

@@ -12,7 +12,6 @@ import typer
 from router.cli.output import JsonOption, print_json
 from router.config.settings import load_settings
 from router.domain.errors import RouterError
-from router.domain.units import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from router.service.assembly import Service
@@ -170,9 +169,7 @@ async def _intensity(service: Service) -> list[Finding]:
             )
             findings.append(Finding(part, "missing", f"unknown: {why}" if why else "unknown", todo))
             continue
-        how = [value.kind, *([] if value.age_s is None else [f"{value.age_s / SECONDS_PER_HOUR:.1f} h old"])]
-        how += [word for word, holds in (("estimated", value.estimated), ("not current", value.stale)) if holds]
-        text = f"{value.g_per_kwh:g} g/kWh, {value.source} ({', '.join(how)})"
+        text = f"{value.g_per_kwh:g} g/kWh, {value.in_words}"
         if value.stale:
             todo = "it is used until the source answers again; look at its address, token and zone"
             findings.append(Finding(part, "warning", f"{text}: {why}" if why else text, todo))

@@ -125,7 +125,7 @@ def _sourced(site: Site, grid: Intensity | None) -> dict[str, Part]:
     parts = {"pue": Part(site.pue, UNITS["pue"], "source", f"site {site.name} in models.yaml")}
     if grid is not None:
         unit = UNITS["intensity_g_per_kwh"]
-        parts["intensity_g_per_kwh"] = Part(grid.g_per_kwh, unit, "source", f"{grid.source}, {grid.kind}")
+        parts["intensity_g_per_kwh"] = Part(grid.g_per_kwh, unit, "source", grid.in_words)
     return parts
 
 

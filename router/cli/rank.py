@@ -58,7 +58,7 @@ def rank(
         print_json([asdict(row) for row in rows])
         return
     for name, intensity in intensities.items():
-        typer.echo(f"intensity at {name}: {intensity.g_per_kwh:g} g/kWh ({intensity.source}, {intensity.kind})")
+        typer.echo(f"intensity at {name}: {intensity.g_per_kwh:g} g/kWh, {intensity.in_words}")
     if not rows:
         typer.echo("nothing to rank: no option has measured joules at a known grid intensity; run `make bench`")
     elif all(row.embodied_g_per_1000 is None for row in rows):

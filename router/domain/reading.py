@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from router.domain.units import SECONDS_PER_HOUR
+
 Method = Literal["measured", "modelled", "sourced"]
 IntensityKind = Literal["average", "marginal"]
 Serving = Literal["fresh", "stale", "fallback", "nothing"]
@@ -53,6 +55,13 @@ class Intensity:
     age_s: float | None = None
     estimated: bool | None = None
     stale: bool = False
+
+    @property
+    def in_words(self) -> str:
+        """Source, kind and age, and what has to be known of it."""
+        age = [] if self.age_s is None else [f"{self.age_s / SECONDS_PER_HOUR:.1f} h old"]
+        flags = [word for word, holds in (("estimated", self.estimated), ("not current", self.stale)) if holds]
+        return f"{self.source} ({', '.join([self.kind, *age, *flags])})"
 
 
 @dataclass(frozen=True, slots=True)

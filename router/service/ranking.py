@@ -49,6 +49,7 @@ class Rank:
         method: ``measured``, ``modelled``, ``sourced`` for the joules; the weakest where they differ.
         basis: ``measured`` prompts, or ``estimate`` for the size.
         source: What it rests on.
+        intensity: What its grams were computed with, in words; None where that is not known.
     """
 
     option: str
@@ -67,6 +68,7 @@ class Rank:
     method: str | None
     basis: str
     source: str
+    intensity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,11 @@ def rank(
         overall for option in options if (overall := _overall(option, cells[option], shares)) is not None
     ]
     found += _estimates(measurements, catalogue, intensities, calibrations, with_embodied)
+    with_words = [
+        replace(row, intensity=intensities[row.site].in_words if row.site in intensities else None) for row in found
+    ]
     return sorted(
-        found,
+        with_words,
         key=lambda r: (
             r.category != OVERALL,
             r.category,

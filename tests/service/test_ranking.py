@@ -101,3 +101,10 @@ def test_without_a_grid_intensity_nothing_measured_is_ranked() -> None:
 
 def test_only_the_categories_asked_for() -> None:
     assert {row.category for row in ranked(measurements(), categories=["math"])} == {"math", OVERALL}
+
+
+def test_every_row_says_what_its_grams_were_computed_with() -> None:
+    grid = {"local": Intensity(300.0, "DE", "a source", age_s=3600.0, estimated=True, stale=True)}
+    assert {row.intensity for row in ranked(measurements(), grid=grid)} == {
+        "a source (average, 1.0 h old, estimated, not current)"
+    }

@@ -17,6 +17,7 @@ import numpy as np
 
 from router.domain.catalogue import Option
 from router.domain.estimates import Estimates, FloatArray, Known, PromptView
+from router.estimate.directives import membership
 from router.estimate.features import Features
 from router.estimate.known import take
 from router.estimate.neighbours import Neighbourhood
@@ -121,7 +122,7 @@ def fit_estimator(
         looking,
         model,
         neighbourhood,
-        replace(table, rows=rows, draws=redrawn(p, known.quality, DRAWS, seed)),
+        replace(table, rows=rows, draws=redrawn(p, known.quality, DRAWS, seed, membership(known.options))),
     )
 
 

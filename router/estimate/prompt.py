@@ -26,8 +26,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.domain.catalogue import Option
 from router.domain.estimates import Estimates, FloatArray, IntArray, Known
+from router.estimate.directives import membership
 from router.estimate.features import Blocks
 from router.estimate.radial import RadialMap
 from router.estimate.ridge import LeaveOneOutRidge
@@ -123,7 +123,7 @@ class PromptModel:
         log_energy = _log_residual(known.energy_j, base_energy)  # (n, O)
         log_duration = _log_residual(known.duration_s, base_duration)
         common = [_row_mean(log_energy), _row_mean(log_duration)]
-        self._models = _membership(known.options)  # (O, M)
+        self._models = membership(known.options)  # (O, M)
         mean_of = self._models / self._models.sum(axis=0)
         own = [log_energy @ mean_of - common[0], log_duration @ mean_of - common[1]]  # (n, M)
         outputs = np.hstack([*common, ease, *own])
@@ -216,12 +216,6 @@ def mix(p: FloatArray, cells: FloatArray) -> FloatArray:
     mass = p @ given
     total = p @ np.where(given, cells, 0.0)
     return np.asarray(np.where(mass > 0.5, total / np.where(mass > 0, mass, 1.0), np.nan))
-
-
-def _membership(options: Sequence[Option]) -> FloatArray:
-    """(O, M) 1 where an option is of a model as it runs: at a site, in a setting, with any directive."""
-    kinds = [(option.model, option.site, option.setting) for option in options]
-    return np.array([[float(kind == other) for other in dict.fromkeys(kinds)] for kind in kinds])
 
 
 def _log_residual(y: FloatArray, base: FloatArray) -> FloatArray:

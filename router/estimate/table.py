@@ -17,6 +17,9 @@ With a_ic = v_i p(c | prompt i) and the sums running over prompts i on which opt
                                                                 much shrinkage costs more than too little
     y[c,o]  = prior + B (m - prior)
 
+Where options are directives of models, quality is shrunk in two steps: a model (the mean of its options) as above, and
+what its directives add, of which there is less to learn, by :mod:`router.estimate.directives`.
+
 The pooled mean towards which an option is shrunk is thus taken relative to the category's own difficulty: an
 option measured on easy prompts only does not look good on hard ones. Joules and seconds are shrunk in the same
 way in logarithms (their errors are multiplicative), around the logarithm of the cell's mean. A cell with an
@@ -26,13 +29,14 @@ than of any other, stays NaN: nothing is known of it, and a prior alone is no me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from router.domain.catalogue import NO_DIRECTIVE, Option
 from router.domain.errors import PolicyError
 from router.domain.estimates import Draws, Estimates, FloatArray, Known
+from router.estimate.directives import added, membership
 
 MIN_PROMPTS = 1.0
 PSEUDO_PROMPTS = 4.0
@@ -75,7 +79,7 @@ def estimate(
     if not known.texts or not known.options:
         raise PolicyError("no measured prompts to estimate from", hint="run `make bench`")
     w = p.mean(axis=0) if traffic is None else np.asarray(traffic, dtype=np.float64) / np.sum(traffic)  # (C,)
-    quality = shrink(p, known.quality)
+    quality = shrink(p, known.quality, membership(known.options))
     energy = shrink_positive(p, known.energy_j)
     duration = shrink_positive(p, known.duration_s)
     chosen = reference_of(known, reference)
@@ -101,19 +105,31 @@ def estimate(
     )
 
 
-def redrawn(p: FloatArray, y: FloatArray, draws: int, seed: int = 0) -> Draws:
+def redrawn(p: FloatArray, y: FloatArray, draws: int, seed: int = 0, models: FloatArray | None = None) -> Draws:
     """Tables of prompts drawn anew, with replacement (B of them), against the table of ``y`` (n, O).
 
-    0 where a cell is unknown in the table or in the draw.
+    0 where a cell is unknown in the table or in the draw. ``models`` as in :func:`shrink`.
     """
     rows = np.random.default_rng(seed).integers(0, len(y), (draws, len(y)))
-    q = np.array([_bounded(shrink(p[i], y[i]).mean) for i in rows]) - _bounded(shrink(p, y).mean)
+    q = np.array([_bounded(shrink(p[i], y[i], models).mean) for i in rows]) - _bounded(shrink(p, y, models).mean)
     plain = np.array([cell_mean(p[i], y[i]) for i in rows]) - cell_mean(p, y)
     return Draws(np.nan_to_num(q), np.where(np.isfinite(q), plain, 0.0))
 
 
-def shrink(p: FloatArray, y: FloatArray) -> Cells:
-    """Shrunk means of ``y`` (n, O) per category; NaN entries of ``y`` are left out."""
+def shrink(p: FloatArray, y: FloatArray, models: FloatArray | None = None) -> Cells:
+    """Shrunk means of ``y`` (n, O) per category; NaN entries of ``y`` are left out.
+
+    Args:
+        p: (n, C) probability of each category.
+        y: (n, O) values.
+        models: (O, M) membership; each column of ``y`` for itself where not given. Errors and numbers of prompts are
+            then still those of columns for themselves, which are not smaller.
+    """
+    if models is not None and models.shape[1] < models.shape[0]:
+        alone = shrink(p, y)
+        beside = added(p, y, cell_mean(p, y), alone.n, models)
+        of_models = shrink(p, _mean_of(y - p @ beside, models)).mean @ models.T
+        return replace(alone, mean=np.where(np.isfinite(alone.mean), of_models + beside, np.nan))
     given = np.isfinite(y)
     value = np.where(given, y, 0.0)
     mass = p.T @ given  # (C, O)
@@ -238,6 +254,12 @@ def cell_mean(p: FloatArray, y: FloatArray) -> FloatArray:
     """(C, O) plain means of ``y`` (n, O) per category, NaN where nothing is known; negative entries are no figures."""
     given = np.isfinite(y) & (y >= 0)
     return _divide(p.T @ np.where(given, y, 0.0), p.T @ given)
+
+
+def _mean_of(y: FloatArray, models: FloatArray) -> FloatArray:
+    """(n, M) means of each model's known options."""
+    given = np.isfinite(y)
+    return _divide(np.where(given, y, 0.0) @ models, given @ models)
 
 
 def _column_mean(y: FloatArray) -> FloatArray:

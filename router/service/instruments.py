@@ -188,7 +188,11 @@ def build_source(site: Site) -> IntensitySource:
     if site.intensity_g_per_kwh is not None:
         return FixedIntensity(site.intensity_g_per_kwh, source="fixed figure in models.yaml", kind=kind)
     spare = site.intensity_fallback_g_per_kwh
-    fallback = None if spare is None else FixedIntensity(spare, source="intensity_fallback_g_per_kwh in models.yaml")
+    fallback = (
+        None
+        if spare is None
+        else FixedIntensity(spare, source="intensity_fallback_g_per_kwh in models.yaml", kind=kind)
+    )
     if site.intensity_trace is not None:
         trace = Trace.load(Path(site.intensity_trace))
         if site.zone is not None:

@@ -207,10 +207,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _rank(option: Option, category: str, cell: _Cell) -> Rank:
-    low, high = _interval(cell.means)
-    return _row(
-        option, category, [cell], [1.0], (low, high)
-    )  # fmt: skip
+    # Of one prompt every draw is the same prompt: that says nothing of how far others lie.
+    ends = _interval(cell.means) if len(cell.energy_j) > 1 else (None, None)
+    return _row(option, category, [cell], [1.0], ends)
 
 
 def _overall(option: Option, cells: Mapping[str, _Cell], shares: Mapping[str, int]) -> Rank | None:
@@ -219,7 +218,8 @@ def _overall(option: Option, cells: Mapping[str, _Cell], shares: Mapping[str, in
         return None
     weights = [shares[category] / sum(shares.values()) for category in cells]
     means = np.sum([w * cell.means for w, cell in zip(weights, cells.values(), strict=True)], axis=0)
-    return _row(option, OVERALL, list(cells.values()), weights, _interval(means))
+    is_spread = all(len(cell.energy_j) > 1 for cell in cells.values())
+    return _row(option, OVERALL, list(cells.values()), weights, _interval(means) if is_spread else (None, None))
 
 
 def _row(

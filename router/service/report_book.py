@@ -55,6 +55,8 @@ class Book:
         method: Method | None
         if name in stated.idle_w:
             watts, method, source = stated.idle_w[name], "sourced", "stated for this report"
+        elif site is not None and site.idle_w is not None and tally.idle_w is not None:
+            watts, method, source = tally.idle_w, "sourced", "idle_w in models.yaml"
         elif tally.idle_w is not None:
             watts, method, source = tally.idle_w, "measured", "the meter that metered the answers"
         elif name in measured.idle_w:

@@ -108,3 +108,8 @@ def test_every_row_says_what_its_grams_were_computed_with() -> None:
     assert {row.intensity for row in ranked(measurements(), grid=grid)} == {
         "a source (average, 1.0 h old, estimated, not current)"
     }
+
+
+def test_one_prompt_has_no_interval() -> None:
+    found = one(ranked(measurements(1)), "large@L1", "code")
+    assert (found.n, found.g_low, found.g_high) == (1, None, None)

@@ -117,3 +117,10 @@ def test_joules_that_hold_idle_ones_are_known_by_what_the_meter_said() -> None:
     assert any("hold the idle" in note for note in found.notes)
     busy_only = turn(1, energy_j=100.0, energy_method="measured", idle_j=None, holds_idle=False)
     assert part(report([busy_only], assumptions=stated), "idle").energy_j == pytest.approx(36_000.0)
+
+
+def test_idle_watts_that_models_yaml_states_are_not_called_measured() -> None:
+    federation = catalogue()
+    site = replace(federation.sites["local"], idle_w=10.0)
+    found = report(TURNS, replace(federation, sites={"local": site}))
+    assert (part(found, "idle").method, part(found, "idle").source) == ("sourced", "idle_w in models.yaml")

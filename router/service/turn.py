@@ -70,6 +70,7 @@ class TurnRunner:
         self._generations = Generations(engines, breakers)
         self._closing = Closing(ledger, observers)
         self._random = random.Random()
+        self._refused_j: float | None = 0.0
 
     def slots(self, site: str) -> int:
         """How many generations a site takes at a time; 1 where it has gone."""
@@ -93,8 +94,12 @@ class TurnRunner:
             with progress.steps.step("choose"):
                 patience_s = min(self._limits.decide_s, self._limits.deadline_s / 4)
                 choice = await self._chooser.choose(ask, within_s=patience_s, steps=progress.steps)
-        finally:
-            progress.router_energy_j = window.stop().energy_j
+        except BaseException:
+            # Refused or cancelled before there was a choice: no turn of its own, so the next one carries its joules.
+            self._refused_j = _plus(self._refused_j, window.stop().energy_j)
+            raise
+        progress.router_energy_j = _plus(window.stop().energy_j, self._refused_j)
+        self._refused_j = 0.0
         progress.overhead_s = progress.elapsed_s()
         progress.fallback = choice.decision.fallback
         answered: Option | None = None
@@ -229,6 +234,10 @@ class TurnRunner:
                     deltas.append(piece)
         assert finish is not None  # promised by _generate
         return Held(tuple(deltas), finish, progress.attempts[-1])
+
+
+def _plus(left: float | None, right: float | None) -> float | None:
+    return None if left is None or right is None else left + right
 
 
 def _may_recover(error: RouterError | None) -> bool:

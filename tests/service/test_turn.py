@@ -12,6 +12,8 @@ from router.backends.scripted import Fault, Pace, ScriptedBackend
 from router.domain.chat import Delta, Message
 from router.domain.errors import BackendUnavailableError, RequestError
 from router.domain.record import Turn
+from router.meters.replay import ReplayCounter
+from router.meters.window import SharedMeter
 from router.service.ask import Ask
 from router.service.assembly import Service
 from router.service.progress import Done, Event, Started
@@ -223,3 +225,13 @@ async def test_tools_and_formats_are_answered_without_a_directive(
 async def test_a_directive_that_is_pinned_stays_with_tools(routed: Service) -> None:
     choice = await routed.chooser.choose(Ask((Message("user", MATH),), "auto@L1", extra={"tools": [{}]}))
     assert choice.decision.option.directive == "L1"
+
+
+async def test_joules_of_routing_a_request_that_was_refused_are_carried_by_the_next_turn() -> None:
+    async with running(federation.build()) as service:
+        service.runner._router_meter = SharedMeter(ReplayCounter([0.0, 2.0, 2.0, 5.0, 5.0, 6.0]))
+        with pytest.raises(RequestError):
+            await run(service, ask(MATH, model="nobody"))
+        await run(service, ask(MATH))
+        await run(service, ask(MATH))
+    assert [turn.carbon.router_energy_j for turn in journalled(service)] == [5.0, 1.0]

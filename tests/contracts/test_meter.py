@@ -63,8 +63,8 @@ METERS: dict[str, Callable[[Path], EnergyCounter | None]] = {
 def meter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Meter]:
     counter = METERS[request.param](tmp_path)
     yield NoMeter() if counter is None else SharedMeter(counter)
-    if hasattr(counter, "close"):
-        counter.close()
+    if (close := getattr(counter, "close", None)) is not None:
+        close()
 
 
 def test_it_names_its_instrument(meter: Meter) -> None:

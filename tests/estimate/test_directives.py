@@ -17,7 +17,7 @@ DIRECTIVES = np.array([0.0, -0.04, -0.1])
 def truth(apart: float = 0.0, seed: int = 0) -> FloatArray:
     """(5, 6) quality; ``apart`` by how much directives differ from category to category (standard deviation)."""
     own = apart * np.random.default_rng(seed).normal(size=(5, 6))
-    return np.clip(np.repeat(LEVEL, 3, axis=1) + np.tile(DIRECTIVES, 2) + own, 0.02, 0.98)
+    return np.asarray(np.clip(np.repeat(LEVEL, 3, axis=1) + np.tile(DIRECTIVES, 2) + own, 0.02, 0.98))
 
 
 def answers(q: FloatArray, each: int, seed: int) -> tuple[FloatArray, FloatArray]:

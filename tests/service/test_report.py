@@ -68,7 +68,7 @@ def test_components_in_joules_sum_to_what_the_device_took() -> None:
 def test_groups_of_a_site_sum_to_the_device_and_its_hardware() -> None:
     found = report()
     for groups in (found.by_option, found.by_category):
-        joules = math.fsum((group.idle_j or 0.0) + group.energy_j for group in groups)
+        joules = math.fsum((group.idle_j or 0.0) + (group.energy_j or 0.0) for group in groups)
         assert joules == pytest.approx(460 + 36_000)
         grams = math.fsum(group.attributed_g or 0.0 for group in groups)
         assert grams == pytest.approx((460 + 36_000) * G_PER_J + 3600 * K1_G_PER_S)

@@ -254,6 +254,11 @@ class Catalogue:
     carbon_budget_g_per_hour: float | None = None
     cascades: Literal["auto", "on", "off"] = "auto"
 
+    @property
+    def home(self) -> str:
+        """The site that stands for the router's own machine: the first that runs here, else the first."""
+        return next((name for name, site in self.sites.items() if site.runs_here), next(iter(self.sites)))
+
     def options(self) -> tuple[Option, ...]:
         """Every (site, model, directive) at its default setting, in the file's order."""
         return tuple(

@@ -56,15 +56,17 @@ def added(p: FloatArray, y: FloatArray, mean: FloatArray, n: FloatArray, models:
         models: (O, M) membership.
     """
     found = np.zeros(mean.shape)
-    fits = [_Fit.of(p, y, mean, n, np.flatnonzero(member)) for member in models.T if member.sum() > 1]
-    likelihood = np.sum([fit.log_likelihood for fit in fits if fit is not None] or [np.zeros(len(WORTH))], axis=0)
+    several = [np.flatnonzero(member) for member in models.T if member.sum() > 1]
+    fits = [fit for columns in several if (fit := _Fit.of(p, y, mean, n, columns)) is not None]
+    if not fits:
+        return found
+    likelihood = np.sum([fit.log_likelihood for fit in fits], axis=0)
     weight = np.exp(likelihood - likelihood.max())  # (W,)
-    free = (len(mean) - 1.0) * sum(fit.columns.size - 1 for fit in fits if fit is not None)
+    free = (len(mean) - 1.0) * sum(fit.columns.size - 1 for fit in fits)
     factor = max((free - 2.0) / free, LEAST) if free else 1.0
     for fit in fits:
-        if fit is not None:
-            told = np.tensordot(weight / weight.sum(), fit.told, 1)
-            found[:, fit.columns] = told + (1.0 - factor) * np.nan_to_num(fit.seen - told)
+        told = np.tensordot(weight / weight.sum(), fit.told, 1)
+        found[:, fit.columns] = told + (1.0 - factor) * np.nan_to_num(fit.seen - told)
     return found
 
 

@@ -60,7 +60,7 @@ class Places:
 
 def total_energy_j(attempts: Sequence[Attempt]) -> float | None:
     """Joules of all attempts, wasted ones included; None as soon as one is unknown, or where there was none."""
-    return _sum(attempt.reading.energy_j for attempt in attempts) if attempts else None
+    return total(attempt.reading.energy_j for attempt in attempts) if attempts else None
 
 
 def carbon_record(
@@ -90,8 +90,8 @@ def carbon_record(
     method = next((method for method in WEAKEST_FIRST if method in methods), None)
     parts = [places.footprint(a.option.site, a.reading.energy_j, a.reading.device_s) for a in attempts]
     grams = Footprint(
-        _sum(part.operational_g for part in parts) if parts else None,
-        _sum(part.embodied_g for part in parts) if parts else None,
+        total(part.operational_g for part in parts) if parts else None,
+        total(part.embodied_g for part in parts) if parts else None,
     )
     # Baseline and answer are compared by the same method: where the plan left the embodied part out, so does this.
     own_g = grams.total_g if decision.is_embodied_priced else grams.operational_g
@@ -140,9 +140,9 @@ def basis_of(decision: Decision, attempts: Sequence[Attempt], *, places: Places,
     )
     wasted = attempts if attempts and attempts[-1].error is not None else attempts[:-1]
     return Basis(
-        device_s=_sum(attempt.reading.device_s for attempt in attempts),
-        idle_j=_sum(attempt.reading.idle_j for attempt in attempts),
-        wasted_j=_sum(attempt.reading.energy_j for attempt in wasted),
+        device_s=total(attempt.reading.device_s for attempt in attempts),
+        idle_j=total(attempt.reading.idle_j for attempt in attempts),
+        wasted_j=total(attempt.reading.energy_j for attempt in wasted),
         energy_source=attempts[-1].reading.source if attempts else None,
         pue=places.sites[site].pue,
         reference=str(decision.reference),
@@ -154,11 +154,11 @@ def basis_of(decision: Decision, attempts: Sequence[Attempt], *, places: Places,
     )
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
+def total(values: Iterable[float | None]) -> float | None:
     """The sum, 0 of nothing; None as soon as one is unknown."""
-    total = 0.0
+    found = 0.0
     for value in values:
         if value is None:
             return None
-        total += value
-    return total
+        found += value
+    return found

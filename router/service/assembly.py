@@ -205,9 +205,7 @@ def assemble(catalogue: Catalogue, parts: Parts) -> Service:
     chooser = Chooser(planner, parts.embedder, Draw(parts.seed))
     metrics = Metrics()
     ledger = Ledger(parts.journal, metrics.turn)
-    # The router works on the machine of the first site that runs here, where that one is metered.
-    own = next((engine for engine in parts.engines.values() if engine.site.runs_here), None)
-    router_meter = (own or next(iter(parts.engines.values()))).meter
+    router_meter = parts.engines[catalogue.home].meter
     breakers = Breakers(failures_to_open=parts.limits.failures_to_open)
     runner = TurnRunner(chooser, engines, ledger, router_meter, parts.limits, breakers, parts.observers)
     return Service(

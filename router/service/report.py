@@ -71,7 +71,7 @@ def build_report(
         versions: Of the software, by name.
     """
     measured, stated = benchmarks or BenchmarkEnergy(), assumptions or Assumptions()
-    home = home_of(catalogue)
+    home = catalogue.home
     shares = idle_shares(tallies, catalogue)
     books = {
         name: Book.open(name, tally, catalogue.sites.get(name), period, measured, stated, shares.get(name, 1.0))
@@ -119,11 +119,6 @@ def build_report(
         versions=dict(versions or {}),
         notes=_notes(tallies, measured, books),
     )
-
-
-def home_of(catalogue: Catalogue) -> str:
-    """The site that stands for the router's own machine: the first that runs here, else the first."""
-    return next((name for name, site in catalogue.sites.items() if site.runs_here), next(iter(catalogue.sites)))
 
 
 def idle_shares(tallies: Tallies, catalogue: Catalogue) -> dict[str, float]:
@@ -211,7 +206,7 @@ def _groups(tallies: Mapping[tuple[str, str], Tally], books: Mapping[str, Book])
         k1 = book.site.k1_g_per_s if book.site else None
         for (name, tally), share in zip(own, shares, strict=True):
             idle_g = book.grams(share.idle_j)
-            if 0 < tally.requests == tally.unknown:
+            if tally.is_blank:
                 found.append(Group(name, site, tally.requests, 0, None, None, None, None))
                 continue
             attributed_g = (

@@ -69,7 +69,7 @@ class Book:
     @property
     def is_blank(self) -> bool:
         """Whether nothing is known of what its requests took: it is then in no score."""
-        return 0 < self.tally.requests == self.tally.unknown
+        return self.tally.is_blank
 
     @property
     def known_part(self) -> float:

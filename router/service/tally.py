@@ -129,6 +129,11 @@ class Tally:
         """The device's idle watts as its meter had them; None where no turn says."""
         return self.idle_j / self.idle_device_s if self.idle_device_s > 0 else None
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether there are requests, and nothing is known of what any of them took."""
+        return 0 < self.requests == self.unknown
+
     def add(self, turn: Turn) -> None:
         """Count one turn."""
         carbon, basis = turn.carbon, turn.basis

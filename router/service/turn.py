@@ -24,6 +24,7 @@ from router.domain.errors import (
     RouterError,
 )
 from router.domain.ports import Meter
+from router.service.accounting import total
 from router.service.ask import Ask
 from router.service.breaker import Breakers, Place
 from router.service.chooser import Choice, Chooser
@@ -96,9 +97,9 @@ class TurnRunner:
                 choice = await self._chooser.choose(ask, within_s=patience_s, steps=progress.steps)
         except BaseException:
             # Refused or cancelled before there was a choice: no turn of its own, so the next one carries its joules.
-            self._refused_j = _plus(self._refused_j, window.stop().energy_j)
+            self._refused_j = total((self._refused_j, window.stop().energy_j))
             raise
-        progress.router_energy_j = _plus(window.stop().energy_j, self._refused_j)
+        progress.router_energy_j = total((window.stop().energy_j, self._refused_j))
         self._refused_j = 0.0
         progress.overhead_s = progress.elapsed_s()
         progress.fallback = choice.decision.fallback
@@ -234,10 +235,6 @@ class TurnRunner:
                     deltas.append(piece)
         assert finish is not None  # promised by _generate
         return Held(tuple(deltas), finish, progress.attempts[-1])
-
-
-def _plus(left: float | None, right: float | None) -> float | None:
-    return None if left is None or right is None else left + right
 
 
 def _may_recover(error: RouterError | None) -> bool:

@@ -78,6 +78,7 @@ def regrade(
     file: Annotated[Path, typer.Argument(help="What `bench run` wrote.")],
     data: Annotated[Path | None, typer.Option(help="Folder of the public sets, for rows about those.")] = None,
     dataset: Annotated[str | None, typer.Option(metavar="gsm8k,mbpp", help="Which public sets.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Folder of your own prompts, for rows about those.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """See ``HELP``."""
@@ -87,7 +88,7 @@ def regrade(
 
     if not file.is_file():
         raise ConfigError(f"there is no {file}", hint="`bench run` writes measurements/local.jsonl in the data folder")
-    items = load(None, None, datasets=None if dataset is None else dataset.split(","), data=data)
+    items = load(None, None, datasets=None if dataset is None else dataset.split(","), data=data, prompts=prompts)
     counts: Counter[tuple[str, str]] = Counter()
     with Output(file) as output:
         measurements = read_measurements(file)

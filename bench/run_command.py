@@ -21,7 +21,8 @@ HELP = """Measure quality, joules and seconds of your models.
 
 Without options this measures what has no measurement at all: a model or directive you added to models.yaml, or
 prompts that are new; what the shipped measurements cover is left to them, although another machine took them.
-With --remeasure everything is measured on this machine, and from then on decides here instead of the shipped rows.
+With --remeasure everything is measured on this machine, and decides here instead of the shipped rows as soon as it is
+in the router's store: `make bench` puts it there, or `carbon-router store import --origin local FILE`.
 
 Every row is saved as soon as it is there. Stop the command at any time (Ctrl-C, kill, power cut) and give it again:
 it goes on where it stopped. Only one run at a time writes to an output.
@@ -70,6 +71,10 @@ def run(
     output: Annotated[
         Path | None, typer.Option(help="File to append to [default: measurements/local.jsonl in the data folder].")
     ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="Folder of your own prompts, CATEGORY.jsonl (docs/measuring.md), instead of ours."),
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -88,7 +93,7 @@ def run(
 
     settings = load_settings(models_file=models_file)
     selection = Selection(_split(models), _split(directives), _concurrency(concurrency), repeats, sample)
-    items = load(_split(categories), limit, datasets=_split(dataset), data=data, revision=revision)
+    items = load(_split(categories), limit, datasets=_split(dataset), data=data, revision=revision, prompts=prompts)
     request = Request(
         settings,
         selection,

@@ -16,16 +16,33 @@ def load(
     datasets: Sequence[str] | None = None,
     data: Path | None = None,
     revision: str | None = None,
+    prompts: Path | None = None,
 ) -> list[Any]:
-    """The prompts to measure: ours, or public sets from a folder or the hub.
+    """The prompts to measure: ours, the user's own, or public sets from a folder or the hub.
+
+    Args:
+        categories: Which, or None for all.
+        limit: How many of each category, or None for all.
+        datasets: Public sets by name.
+        data: Folder of the public sets.
+        revision: Commit of a set at the hub.
+        prompts: Folder of the user's own prompts: a file a category, SQL's databases beneath it.
 
     Raises:
         ConfigError: If a name is unknown or nothing is left.
         MeasurementError: With file and line, where a line is broken.
     """
-    from bench.datasets.own import load_items
+    from bench.datasets.own import load_items, own_categories
     from bench.datasets.public import load_folder, load_hub
 
+    if prompts is not None:
+        if datasets is not None or data is not None:
+            raise ConfigError("--prompts are your own; --dataset and --data are public sets", hint="give one of them")
+        if not own_categories(prompts):
+            raise ConfigError(
+                f"there are no prompts in {prompts}", hint="put CATEGORY.jsonl there; docs/measuring.md shows the lines"
+            )
+        return load_items(categories, limit, folder=prompts)
     if datasets is None and data is None:
         return load_items(categories, limit)
     items = load_folder(data, datasets, limit) if data is not None else load_hub(datasets, limit, revision=revision)
@@ -50,6 +67,6 @@ def grading_trouble(items: Sequence[Any]) -> list[str]:
         if find_spec("sacrebleu") is None:
             trouble.append(
                 "translations will not be graded: sacrebleu is not installed "
-                "(run: .venv/bin/pip install 'carbon-router[bench]'; the next run grades what is saved)"
+                "(run: .venv/bin/pip install -e '.[bench]'; the next run grades what is saved)"
             )
     return trouble

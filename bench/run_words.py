@@ -43,6 +43,11 @@ def summary_text(summary: Mapping[str, Any]) -> str:
             lines.append(f"{summary[key]} {words}")
     for model in summary["missing_models"]:
         lines.append(f"{model} was left out: no engine has it (try `carbon-router models pull {model}`)")
+    if summary["measured"] or summary["regraded"]:
+        lines.append(
+            f"a router decides by them once its store has them: `make bench` does that, "
+            f"or `carbon-router store import --origin local {summary['output']}`"
+        )
     if summary["error"]:
         lines.append(f"stopped early, {summary['left']} rows to go: {summary['error']}")
     return "\n".join(lines)

@@ -82,6 +82,8 @@ def test_it_measures_then_finds_nothing_missing_then_only_what_is_new(home: Path
         (["run", "--concurrency", "0"], "--concurrency takes whole numbers"),
         (["run", "--dataset", "glue", "--data", "."], "there is no public set 'glue'"),
         (["run", "--data", "/nowhere"], "there is no folder /nowhere"),
+        (["run", "--prompts", "/nowhere"], "there are no prompts in /nowhere"),
+        (["run", "--prompts", ".", "--data", "."], "--prompts are your own"),
         (["run", "--output", "rows.jsonl.gz"], "plain lines"),
     ],
 )
@@ -98,3 +100,37 @@ def test_the_help_tells_measuring_what_is_missing_from_measuring_everything(home
 
     assert "what has no measurement at all" in text
     assert "--remeasure" in text
+
+
+def test_prompts_of_ones_own_are_measured_graded_and_graded_again(home: Path) -> None:
+    folder = home / "prompts"
+    (folder / "databases").mkdir(parents=True)
+    (folder / "databases" / "shop.sql").write_text("CREATE TABLE sold (item TEXT);")
+    (folder / "recipes.jsonl").write_text(
+        '{"id": "mine-1", "category": "recipes", "prompt": "Where do chips come from?", "grader": "aliases", '
+        '"aliases": ["Belgium"]}\n'
+    )
+    (folder / "tables.jsonl").write_text(
+        '{"id": "mine-2", "category": "tables", "prompt": "CREATE TABLE sold (item TEXT);\\nAll items?", '
+        '"grader": "sql", "database": "shop", "query": "SELECT item FROM sold"}\n'
+    )
+    done = bench(home, "run", "--prompts", str(folder), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["measured"] == 4
+    file = home / "measurements" / "local.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {(row["id"], row["category"]) for row in rows} == {("mine-1", "recipes"), ("mine-2", "tables")}
+    assert all(row["outcomes"][0]["quality"] is not None for row in rows)
+
+    answer = rows[0]["outcomes"][0]["answer"]
+    (folder / "recipes.jsonl").write_text(
+        json.dumps({**{k: rows[0][k] for k in ("id", "category", "prompt")}, "grader": "aliases", "aliases": [answer]})
+    )
+    again = bench(home, "regrade", str(file), "--prompts", str(folder), "--json")
+    assert json.loads(again.stdout)["changed"] == 2, again.stderr
+
+
+def test_what_was_measured_says_how_a_router_gets_it(home: Path) -> None:
+    done = bench(home, "run", "--limit", "1", "--categories", "math")
+    assert f"store import --origin local {home / 'measurements' / 'local.jsonl'}" in done.stdout
+    assert "store import" not in bench(home, "run", "--limit", "1", "--categories", "math").stdout

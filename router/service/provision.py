@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+from router.backends.ollama import OllamaBackend, with_tag
 from router.backends.weights import OnProgress, Progress, cached_path, fetch, silent
 from router.domain.catalogue import Catalogue, Model
-from router.domain.errors import WeightsError
+from router.domain.errors import RouterError, WeightsError
 
 logger = logging.getLogger(__name__)
 
 Pull = Callable[[Model, Path, OnProgress], Path]
+Served = Callable[[Catalogue], Collection[str]]
 _STAGES = {"waiting": "another process fetches it", "download": "fetched", "join": "unpacked and verified", "done": ""}
 
 
@@ -33,9 +37,47 @@ class Missing:
     bytes: int | None
 
 
-def missing(catalogue: Catalogue, cache_dir: Path, *, only: Iterable[str] | None = None) -> list[Missing]:
-    """Models whose weights can be fetched and are not there yet, smallest first, so that something runs soon."""
-    names = set(catalogue.models if only is None else only)
+def served_by_ollama(catalogue: Catalogue) -> frozenset[str]:
+    """Models that need no weights of ours: at each of their sites Ollama answers now and has them, or has to.
+
+    An Ollama that does not answer within two seconds has nothing.
+    """
+    asked = {name: site.url for name, site in catalogue.sites.items() if site.engine == "auto" and site.url}
+    listed = {name: _listed(url, catalogue.sites[name].api_key_env) for name, url in asked.items()}
+
+    def has(model: Model, site: str) -> bool:
+        brings_its_own = catalogue.sites[site].engine in ("ollama", "openai")
+        return brings_its_own or with_tag(model.tags.get(site, model.name)) in listed.get(site, ())
+
+    return frozenset(model.name for model in catalogue.models.values() if all(has(model, site) for site in model.sites))
+
+
+def _listed(url: str, key_env: str | None) -> frozenset[str]:
+    async def ask() -> frozenset[str]:
+        backend = OllamaBackend(url, connect_s=1.0, api_key=os.environ.get(key_env) if key_env else None)
+        try:
+            return frozenset(with_tag(model.name) for model in await asyncio.wait_for(backend.models(), timeout=2.0))
+        finally:
+            await backend.close()
+
+    try:
+        return asyncio.run(ask())
+    except (RouterError, TimeoutError):
+        return frozenset()
+
+
+def missing(
+    catalogue: Catalogue, cache_dir: Path, *, only: Iterable[str] | None = None, served: Collection[str] = ()
+) -> list[Missing]:
+    """Models whose weights can be fetched and are not there yet, smallest first, so that something runs soon.
+
+    Args:
+        catalogue: The federation.
+        cache_dir: Where weights are kept.
+        only: Names to look at; None for all.
+        served: Names of models that another engine serves, see :func:`served_by_ollama`.
+    """
+    names = set(catalogue.models if only is None else only) - set(served)
     absent = [
         Missing(model, model.weights.bytes)
         for model in catalogue.models.values()
@@ -69,18 +111,26 @@ class Provisioner:
     """
 
     def __init__(
-        self, cache_dir: Path, *, pull: Pull = pull, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+        self,
+        cache_dir: Path,
+        *,
+        pull: Pull = pull,
+        served: Served = served_by_ollama,
+        every_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take where weights are kept; nothing runs yet.
 
         Args:
             cache_dir: The cache.
             pull: How one model's weights are fetched.
+            served: Names of the models that need no weights of ours.
             every_s: Seconds between two lines of progress.
             clock: Seconds.
         """
         self._cache_dir = cache_dir
         self._pull = pull
+        self._served = served
         self._every_s = every_s
         self._clock = clock
         self._wanted: SimpleQueue[Catalogue | None] = SimpleQueue()
@@ -106,9 +156,10 @@ class Provisioner:
 
     def _absent(self, catalogue: Catalogue) -> list[Missing]:
         absent: list[Missing] = []
+        served = self._served(catalogue)
         for name in catalogue.models:
             try:
-                absent += missing(catalogue, self._cache_dir, only=[name])
+                absent += missing(catalogue, self._cache_dir, only=[name], served=served)
             except WeightsError as error:  # one entry that says too little must not hold up the others
                 logger.error("the weights of %s are not fetched: %s", name, error)
         return sorted(absent, key=lambda item: item.bytes or 0)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from starlette.responses import Response
 
 from router.backends.scripted import ScriptedBackend
 from router.backends.weights import OnProgress, Progress, cached_path, fetch
@@ -18,8 +19,9 @@ from router.domain.catalogue import Catalogue, Model, Site, Weights
 from router.domain.errors import WeightsError
 from router.meters.none import NoMeter
 from router.service.engines import Engine
-from router.service.provision import Provisioner
+from router.service.provision import Provisioner, missing, served_by_ollama
 from router.service.reload import Reloader
+from tests.backends.fake_servers import ScriptedServer, closed_port, listening
 from tests.backends.small_wheels import Registry, three_packages
 from tests.service import federation
 
@@ -134,3 +136,39 @@ async def test_a_model_that_is_added_while_serving_gets_its_weights(
     await service.planner.refresh()
     assert caplog.text.count("in the background") == 1  # a bad file asks for nothing
     await service.close()
+
+
+def test_what_ollama_has_is_not_fetched(tmp_path: Path) -> None:
+    with listening(ScriptedServer(ScriptedBackend(models=("parcel", "big:1b"))).app) as url:
+        sites = {"local": Site("local", url=url), "down": Site("down", url=closed_port())}
+        models = {
+            name: Model(name, weights=three_packages(), sites=where, tags=tags)
+            for name, where, tags in (
+                ("parcel", ("local",), {}),
+                ("parcel:latest", ("local",), {}),
+                ("known-as-big", ("local",), {"local": "big:1b"}),
+                ("big", ("local",), {}),
+                ("elsewhere", ("local", "down"), {}),
+                ("parcel2", ("down",), {}),
+            )
+        }
+        catalogue = Catalogue({}, sites, models)
+        served = served_by_ollama(catalogue)
+    assert served == {"parcel", "parcel:latest", "known-as-big"}
+    assert {item.model.name for item in missing(catalogue, tmp_path, served=served)} == {"big", "elsewhere", "parcel2"}
+    assert {item.model.name for item in missing(catalogue, tmp_path, only=["parcel"])} == {"parcel"}
+
+
+def test_engines_elsewhere_bring_their_own_weights() -> None:
+    sites = {"far": Site("far", engine="ollama", url=closed_port()), "here": Site("here", engine="embedded")}
+    models = {name: Model(name, weights=three_packages(), sites=(name,)) for name in sites}
+    assert served_by_ollama(Catalogue({}, sites, models)) == {"far"}
+
+
+def test_an_ollama_that_says_nonsense_or_nothing_has_nothing() -> None:
+    server = ScriptedServer(ScriptedBackend(models=("parcel",)))
+    models = {"parcel": Model("parcel", weights=three_packages())}
+    with listening(server.app) as url:
+        server.reply_with = lambda: Response(b"<html>", status_code=200)
+        assert served_by_ollama(Catalogue({}, {"local": Site("local", url=url)}, models)) == frozenset()
+    assert served_by_ollama(Catalogue({}, {"local": Site("local", url=url)}, models)) == frozenset()

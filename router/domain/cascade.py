@@ -44,8 +44,12 @@ class Cascade(Option):
     @property
     def is_plain(self) -> bool:
         """Whether none of its options is told to be brief."""
-        parts = (self.first, self.then, *(() if self.beside is None else (self.beside,)))
-        return all(part.directive == NO_DIRECTIVE for part in parts)
+        return all(part.directive == NO_DIRECTIVE for part in self.parts)
+
+    @property
+    def parts(self) -> tuple[Option, ...]:
+        """The options that may run."""
+        return (self.first, self.then, *(() if self.beside is None else (self.beside,)))
 
     @property
     def when(self) -> str:

@@ -30,6 +30,11 @@ class Option:
         """Whether the prompt is answered as it came, without being told to be brief."""
         return self.directive == NO_DIRECTIVE
 
+    @property
+    def parts(self) -> tuple[Option, ...]:
+        """The options that may run: itself."""
+        return (self,)
+
     def __str__(self) -> str:
         """Short form for people: what differs from the usual is shown."""
         text = f"{self.model}@{self.directive}"

@@ -134,6 +134,14 @@ class Decider:
         w, r = self.estimates.w, self.estimates.reference
         return pooled_grams(w, table, r), pooled_quality(w, self.estimates.q, r)
 
+    def typical_reference(self, tokens: float) -> tuple[float, float]:
+        """Joules and device seconds of the reference for a prompt of the traffic with so many tokens more to read."""
+        estimates, r = self.estimates, self.estimates.reference
+        return (
+            float(estimates.w @ estimates.energy_j[:, r] + tokens * self.lengths.j_per_prompt_token[r]),
+            float(estimates.w @ estimates.duration_s[:, r] + tokens * self.lengths.s_per_prompt_token[r]),
+        )
+
     def view(self, texts: Sequence[str], embeddings: FloatArray) -> PromptView:
         """What the policy sees of prompts, embeddings (n, d)."""
         return self.estimator.view(texts, embeddings)

@@ -80,7 +80,11 @@ class Target:
     def allows(self, option: Option) -> bool:
         """Whether an option may answer."""
         pinned = self.model in (None, option.model) and self.directive in (None, option.directive)
-        return pinned and option not in self.unable
+        return pinned and self.enables(option)
+
+    def enables(self, option: Option) -> bool:
+        """Whether an option can do what is asked for, and so can all that it may hand over to."""
+        return self.unable.isdisjoint(option.parts)
 
     @property
     def is_free(self) -> bool:

@@ -27,7 +27,16 @@ from router.service.side import cheapest_sane, is_plain, side_of
 from router.service.snapshot import Snapshot
 from router.service.staying import Turn
 from router.service.steps import Steps
-from router.service.weighing import known, made_plain, neighbours_of, reason_for, restricted, scores_of, tokens_of
+from router.service.weighing import (
+    known,
+    made_plain,
+    neighbours_of,
+    reason_for,
+    restricted,
+    scores_of,
+    tokens_of,
+    too_narrow,
+)
 from router.service.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -94,6 +103,10 @@ class Chooser:
         if not unable.issuperset(allowed):  # where none of them can, the engine's own refusal says more than ours
             target = replace(target, unable=unable)
             allowed = tuple(option for option in allowed if target.allows(option))
+        tokens = tokens_of(ask, None if snapshot.decider is None else snapshot.decider.lengths)
+        if narrow := too_narrow(ask, [snapshot.catalogue.models[option.model] for option in allowed], tokens):
+            target = replace(target, unable=target.unable | {o for o in snapshot.available if o.model in narrow})
+            allowed = tuple(option for option in allowed if target.allows(option))
         if not allowed:
             raise BackendUnavailableError(
                 f"no engine can run {ask.model!r} now", hint="run `carbon-router doctor` to see what is missing"
@@ -151,7 +164,7 @@ class Chooser:
         may_cascade = _may_cascade(ask, target, place)
         # What a form prescribes is the directive alone, which is settled once the plan has chosen the model.
         may = [
-            (target.allows(option) or (target.is_free and option not in target.unable))
+            (target.allows(option) or (target.is_free and target.enables(option)))
             and (may_cascade or not isinstance(option, Cascade))
             for option in decider.options
         ]
@@ -200,7 +213,7 @@ class Chooser:
         best = int(np.argmax(weights))
         index = best if dry_run else self._draw.draw(category, weights)
         order = [index, *sorted((o for o in range(len(columns)) if o != index), key=lambda o: (-weights[o], scores[o]))]
-        ranked = tuple(columns[o] for o in order if open_to[o])
+        ranked = tuple(columns[o] for o in order if may[o])
         reference = decider.options.index(decider.reference)
         decision = Decision(
             option=columns[index],
@@ -238,8 +251,12 @@ class Chooser:
             return replace(choice, decision=replace(choice.decision, reason=reason, side=kind))
         index, g = found
         _, q = decider.typical()
+        reference_j, reference_s = decider.typical_reference(tokens_of(ask, decider.lengths))
         columns = decider.options
-        order = [index, *sorted((o for o in range(len(columns)) if o != index), key=lambda o: np.nan_to_num(g[o]))]
+        order = [
+            index,
+            *sorted((o for o in range(len(columns)) if o != index), key=lambda o: np.nan_to_num(g[o], nan=np.inf)),
+        ]
         decision = Decision(
             option=columns[index],
             policy=decider.policy,
@@ -250,6 +267,9 @@ class Chooser:
             candidates=tuple(Candidate(columns[o], float(o == index), known(g[o]), known(q[o])) for o in order),
             reference=decider.reference,
             reference_g=known(g[columns.index(decider.reference)]),
+            reference_energy_j=known(reference_j),
+            reference_device_s=known(reference_s),
+            is_embodied_priced=decider.is_embodied_priced,
             reason=f"a side request ({kind}): {columns[index]} is the cheapest that is not hopeless",
             side=kind,
         )

@@ -208,7 +208,7 @@ class TurnRunner:
                     async for event in events:
                         yield event
                 return
-            except (BackendError, OverloadedError, DeadlineError) as error:
+            except (BackendError, RequestError, OverloadedError, DeadlineError) as error:
                 if first is None or progress.first_token_s is not None:
                     raise
                 progress.fallback += f"; {cascade.then} failed: {error.code}, so the first answer stands"

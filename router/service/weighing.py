@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from router.domain.catalogue import NO_DIRECTIVE, Option
+from router.domain.catalogue import NO_DIRECTIVE, Model, Option
 from router.domain.decision import Neighbour
 from router.domain.estimates import FloatArray
-from router.estimate.lengths import Lengths
+from router.estimate.lengths import CHARACTERS_PER_TOKEN, Lengths
 from router.learn.decider import Assessment
 from router.service.ask import Ask, Target
 from router.service.following import Settled
 from router.service.snapshot import Snapshot
 
+ROOM_TOKENS = 512
+"""What is kept free for an answer when a conversation is held against a model's context window."""
 
-def tokens_of(ask: Ask, lengths: Lengths) -> float:
+
+def tokens_of(ask: Ask, lengths: Lengths | None) -> float:
     """About how many tokens the whole conversation has, by the tokens a character took in the measured prompts.
 
-    The same line that says what a prompt's own text takes, so that a prompt without history has none.
+    The same line that says what a prompt's own text takes, so that a prompt without history has none. With nothing
+    measured a token is taken to be four characters.
     """
     characters = sum(len(message.content) for message in ask.messages)
+    if lengths is None:
+        return characters / CHARACTERS_PER_TOKEN
     return lengths.overhead_tokens + lengths.tokens_per_character * characters
 
 
 def scores_of(assessment: Assessment, price_of_quality_g: float | None) -> FloatArray:
     """(O,) what an option costs this prompt once its quality is paid for, ``g - lambda q``; lower is better.
 
-    Without a price (the floor does not bind, or the policy has none) grams decide alone.
+    Without a price (the floor is out of reach, or the policy has none) nobody has said what quality is worth: it
+    decides, and grams among equals.
     """
     cost = np.where(np.isnan(assessment.g), np.inf, assessment.g)
     quality = np.where(np.isnan(assessment.q), 0.0, assessment.q)
-    return np.asarray(cost - (price_of_quality_g or 0.0) * quality, dtype=np.float64)
+    if price_of_quality_g is None:
+        return np.argsort(np.lexsort((cost, -quality))).astype(np.float64)
+    return np.asarray(cost - price_of_quality_g * quality, dtype=np.float64)
+
+
+def too_narrow(ask: Ask, models: Sequence[Model], tokens: float) -> frozenset[str]:
+    """Names of models that cannot hold the conversation and an answer; where none can, all but the widest.
+
+    Engines cut what is too long without a word, or refuse it. A window that nobody states is taken to do.
+
+    Args:
+        ask: The request.
+        models: That may answer.
+        tokens: About so many are to be read.
+    """
+    most = ask.sampling.max_tokens
+    wanted = tokens + (ROOM_TOKENS if most is None else min(most, ROOM_TOKENS))
+    windows = {model.name: model.context or math.inf for model in models}
+    enough = min(wanted, max(windows.values(), default=0.0))
+    return frozenset(name for name, window in windows.items() if window < enough)
 
 
 def made_plain(weights: FloatArray, columns: tuple[Option, ...]) -> FloatArray:

@@ -40,6 +40,7 @@ def catalogue(
     models: Sequence[str] = ("small", "large"),
     floor: Floor = Floor(0.95),  # noqa: B008
     slots: int = 4,
+    contexts: Mapping[str, int | None] | None = None,
 ) -> Catalogue:
     site = Site(
         "local",
@@ -54,7 +55,10 @@ def catalogue(
     return Catalogue(
         directives={"L0": Directive("L0", ""), "L1": Directive("L1", "Be brief.")},
         sites={"local": site},
-        models={name: Model(name, parameters=1e9 if name == "large" else 1e8, context=4096) for name in models},
+        models={
+            name: Model(name, parameters=1e9 if name == "large" else 1e8, context=(contexts or {}).get(name, 4096))
+            for name in models
+        },
         aliases={"gpt-4o": "auto"},
         floor=floor,
     )
@@ -95,6 +99,8 @@ def build(
     backend: Backend | None = None,
     limits: Limits | None = None,
     slots: int = 4,
+    floor: Floor = Floor(0.95),  # noqa: B008
+    contexts: Mapping[str, int | None] | None = None,
     reloader: Reloader | None = None,
     embedder: Embedder | None = None,
     source: IntensitySource | None = None,
@@ -102,7 +108,7 @@ def build(
     on_close: tuple[Callable[[], None], ...] = (),
 ) -> Service:
     """A service that is not started yet; every reading of its meter advances by 5 J."""
-    federation = catalogue(models=models, slots=slots)
+    federation = catalogue(models=models, slots=slots, floor=floor, contexts=contexts)
     embedder = embedder or HashedEmbedder()
     store = MemoryStore()
     rows = list(measurements() if measured is None else measured)

@@ -18,7 +18,7 @@ from router.domain.chat import Delta, Finish, Generation, Message
 from router.domain.errors import BackendUnavailableError, DeadlineError
 from router.domain.record import Measurement, Outcome, Turn
 from router.meters.none import NoMeter
-from router.service.ask import Ask
+from router.service.ask import Ask, Target
 from router.service.assembly import Service
 from router.service.breaker import Breakers
 from router.service.chooser import Choice
@@ -331,3 +331,17 @@ async def test_pins_forms_and_conversations_never_cascade(ask: Ask) -> None:
         assert not any(isinstance(option, Cascade) for option in (choice.decision.option, *choice.order))
         events = [event async for event in service.runner.run(ask)]
         assert turn(events).escalations == 0
+
+
+async def test_a_first_answer_also_stands_where_the_next_engine_refuses_the_request() -> None:
+    engine = backend(logprob=-2.0, faults={"large": Fault("reject")})
+    async with running(engine, BY_LOGPROB) as (_, runner):
+        events = await run(runner)
+    assert text(events) == "It is 42."
+    assert turn(events).carbon.model == "small"
+
+
+@pytest.mark.parametrize("unable", [SMALL, LARGE])
+def test_a_cascade_can_do_what_all_its_options_can(unable: Option) -> None:
+    assert Target(unable=frozenset({Option("other")})).allows(BY_LOGPROB)
+    assert not Target(unable=frozenset({unable})).allows(BY_LOGPROB)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from router.backends.scripted import Fault, Pace, ScriptedBackend
+from router.domain.catalogue import Floor
 from router.domain.chat import Delta, Message
 from router.domain.errors import BackendUnavailableError, RequestError
 from router.domain.record import Turn
@@ -235,3 +237,54 @@ async def test_joules_of_routing_a_request_that_was_refused_are_carried_by_the_n
         await run(service, ask(MATH))
         await run(service, ask(MATH))
     assert [turn.carbon.router_energy_j for turn in journalled(service)] == [5.0, 1.0]
+
+
+async def test_what_stands_in_for_a_failing_model_is_not_brief_either_where_the_prompt_forbids_it() -> None:
+    prompt = MATH + ". Explain every step in detail, at least 500 words."
+    async with running(federation.build(faults={"large": Fault("refuse")})) as service:
+        choice = await service.chooser.choose(ask(prompt))
+        assert {option.directive for option in choice.order} == {"L0"}
+        done = (await run(service, ask(prompt)))[-1]
+    assert isinstance(done, Done)
+    assert (done.turn.carbon.model, done.turn.carbon.directive) == ("small", "L0")
+
+
+async def test_where_the_floor_is_out_of_reach_the_most_accurate_stand_in_comes_first() -> None:
+    async with running(federation.build(floor=Floor(0.999, absolute=True))) as service:
+        plan = service.planner.current.decider.plan if service.planner.current.decider else None
+        assert plan is not None
+        assert (plan.feasible, plan.price_of_quality_g) == (False, None)
+        choice = await service.chooser.choose(ask(MATH))
+    # Of every ten math prompts large@L0 answers nine right, large@L1 four, the small ones one and none.
+    assert [str(option) for option in choice.order[:2]] == ["large@L0", "large@L1"]
+
+
+async def test_a_conversation_goes_to_who_can_hold_it() -> None:
+    question = "Which river flows through the capital of country number 3 near city 10"
+    history = Message("user", "word " * 3000), Message("assistant", "Noted.")
+    long = Ask((*history, Message("user", question)))
+    async with running(federation.build(contexts={"small": 2048, "large": 32768})) as service:
+        assert (await service.chooser.choose(ask(question))).decision.option.model == "small"
+        choice = await service.chooser.choose(long)
+        assert {option.model for option in choice.order} == {"large"}
+        assert {(await service.chooser.choose(replace(long, model="small"))).decision.option.model} == {"small"}
+    async with running(federation.build(contexts={"small": None, "large": 32768})) as service:
+        assert "small" in {option.model for option in (await service.chooser.choose(long)).order}
+    async with running(federation.build(contexts={"small": 1024, "large": 2048})) as service:
+        order = (await service.chooser.choose(long)).order
+        assert {option.model for option in order} == {"large"}, "nobody can: the widest window comes nearest"
+
+
+async def test_a_side_request_is_held_against_the_reference_like_any_other() -> None:
+    async with running(federation.build()) as service:
+        request = Ask((Message("user", QUESTION),), side="title")
+        decision = (await service.chooser.choose(request)).decision
+        done = (await run(service, request))[-1]
+        decider = service.planner.current.decider
+    assert isinstance(done, Done)
+    assert decider is not None
+    assert (decision.side, decision.is_embodied_priced) == ("title", decider.is_embodied_priced)
+    of_reference = done.turn.basis.reference_energy_j, done.turn.basis.reference_device_s
+    # Equal shares of math (100 J), code (120 J) and questions (40 J), and the title's few tokens.
+    assert of_reference == (pytest.approx(260 / 3, rel=0.1), pytest.approx(260 / 3 / 20, rel=0.1))
+    assert done.turn.basis.reference_operational_g is not None

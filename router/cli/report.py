@@ -244,6 +244,8 @@ def _print_savings(found: Report) -> None:
     )
     if site.unknown:
         typer.echo(f"  not known: {'; '.join(site.unknown)}")
+    if site.left_out:
+        typer.echo(f"  {site.left_out} requests are on neither side: their joules or the reference's are not known")
     if (site.baseline_utilisation or 0.0) > 1.0:
         typer.echo(f"  the reference alone would need {site.baseline_utilisation:.1f} times this hardware")
 

@@ -68,17 +68,18 @@ class Metrics:
         option = (("model", carbon.model), ("directive", carbon.directive), ("site", carbon.site))
         with self._lock:
             self.turns[(("status", turn.status), *option, ("category", carbon.category or ""))] += 1
-            if carbon.energy_j is None:
-                self.energy_unknown[option] += 1
-            else:
+            started = turn.attempts > 0  # what began nothing took nothing, and that is known
+            if carbon.energy_j is not None:
                 self.energy_j[option].add(carbon.energy_j)
+            elif started:
+                self.energy_unknown[option] += 1
             for kind, grams in (("operational", carbon.operational_g), ("embodied", carbon.embodied_g)):
                 if grams is not None:
                     self.grams[(*option, ("kind", kind))].add(grams)
-            if (saved_g := saved_g_of(turn)) is None:
-                self.saved_unknown += 1
-            else:
+            if (saved_g := saved_g_of(turn)) is not None:
                 self.saved_g += saved_g
+            elif started:
+                self.saved_unknown += 1
             if carbon.router_energy_j is None:
                 self.router_energy_unknown += 1
             else:
@@ -87,10 +88,10 @@ class Metrics:
             self.escalations += turn.escalations
             if turn.side is not None:
                 self.side[(("kind", turn.side),)] += 1
-                if carbon.energy_j is None:
-                    self.side_energy_unknown += 1
-                else:
+                if carbon.energy_j is not None:
                     self.side_energy_j.add(carbon.energy_j)
+                elif started:
+                    self.side_energy_unknown += 1
             if turn.conversation is not None:
                 self.conversations[(("outcome", turn.conversation),)] += 1
             overhead_s = seconds_from_ms(carbon.overhead_ms)

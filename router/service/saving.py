@@ -50,6 +50,7 @@ class SiteSaving:
         router_g: Grams of the router's own joules, in the saving already.
         benchmark_g: Grams of benchmark runs charged to these requests, in the saving already.
         unknown: What is missing for a figure that is None.
+        left_out: Requests that are on neither side, since their joules or the reference's are not known.
     """
 
     saved_g: float | None
@@ -61,6 +62,7 @@ class SiteSaving:
     router_g: float | None
     benchmark_g: float | None
     unknown: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 def request_saving(all_: Tally) -> RequestSaving:
@@ -108,25 +110,26 @@ def site_saving(
         utilisation: To state it for another one than the period's.
     """
     unknown: list[str] = []
-    busy_s = tallies.all.all_device_s.value
-    baseline_busy_s = tallies.all.baseline_device_s.value
+    all_ = tallies.all
+    busy_s = all_.all_device_s.value
+    baseline_busy_s = all_.baseline_device_s.known + all_.unbaselined_s if all_.answered else None
     count = len(tallies.by_site)
     observed = None if busy_s is None or period_s <= 0 or not count else min(1.0, busy_s / (period_s * count))
     asked = checked_utilisation(utilisation)
     rate = observed if asked is None else asked
     stretch = 1.0 if asked is None else (observed / asked if observed else None)
     saved_g: float | None = None
-    baseline = tallies.all.baseline_operational_g
-    if tallies.all.unknown:
-        unknown.append(f"joules or grams of {tallies.all.unknown} requests")
-    if baseline.unknown:
+    baseline = all_.baseline_operational_g
+    if all_.is_blank:
+        unknown.append(f"joules or grams of {all_.unknown} requests")
+    elif all_.answered and baseline.unknown == all_.answered:
         unknown.append(f"joules of the reference for {baseline.unknown} answers")
     if router_g is None:
         unknown.append("the router's own joules")
     if benchmark_g is None:
         unknown.append("joules of benchmark runs")
-    if not unknown and tallies.all.answered and router_g is not None and benchmark_g is not None:
-        saved_g = baseline.known - tallies.all.operational_g - router_g - benchmark_g
+    if not unknown and all_.answered and router_g is not None and benchmark_g is not None:
+        saved_g = baseline.known - (all_.operational_g - all_.unbaselined_g) - router_g - benchmark_g
     standing_g = _standing_g(tallies, sites, idle_w, period_s, stretch, unknown)
     baseline_g = None if saved_g is None or standing_g is None else baseline.known + standing_g
     return SiteSaving(
@@ -140,6 +143,7 @@ def site_saving(
         router_g=router_g,
         benchmark_g=benchmark_g,
         unknown=tuple(unknown),
+        left_out=all_.unknown + baseline.unknown,
     )  # fmt: skip
 
 

@@ -81,10 +81,10 @@ class Totals:
                 self.by.setdefault(name, Counter())[value] += 1
         for name in _SUMMED:
             figure = saved_g_of(turn) if name == "saved_g" else getattr(carbon, name)
-            if figure is None:
-                self.unknown[name] += 1
-            else:
+            if figure is not None:
                 self.sums[name] += figure
+            elif turn.attempts or name == "router_energy_j":
+                self.unknown[name] += 1  # what began nothing took nothing, and that is known
         self.prompt_tokens += turn.prompt_tokens or 0
         self.output_tokens += turn.output_tokens or 0
         self.attempts += turn.attempts

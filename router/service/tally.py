@@ -84,6 +84,8 @@ class Tally:
         baseline_energy_j: Joules of the reference for the answered and known.
         baseline_operational_g: Grams of them.
         baseline_device_s: Device seconds of the reference.
+        unbaselined_g: Grams of energy of answers of which the reference's are not known.
+        unbaselined_s: Device seconds of answers of which the reference's are not known.
         baseline_g: Its grams as they were decided on.
         saved_g: Request by request.
         intensity: g/kWh that the grams were computed with.
@@ -115,6 +117,8 @@ class Tally:
     baseline_energy_j: Total = field(default_factory=Total)
     baseline_operational_g: Total = field(default_factory=Total)
     baseline_device_s: Total = field(default_factory=Total)
+    unbaselined_g: float = 0.0
+    unbaselined_s: float = 0.0
     baseline_g: Total = field(default_factory=Total)
     saved_g: Total = field(default_factory=Total)
     intensity: Spread = field(default_factory=Spread)
@@ -189,6 +193,10 @@ class Tally:
             self.baseline_energy_j.add(basis.reference_energy_j)
             self.baseline_operational_g.add(basis.reference_operational_g)
             self.baseline_device_s.add(basis.reference_device_s)
+            if basis.reference_operational_g is None and started:
+                self.unbaselined_g += carbon.operational_g or 0.0
+            if basis.reference_device_s is None:
+                self.unbaselined_s += device_s or 0.0
             self.baseline_g.add(None if carbon.saved_g is None else carbon.reference_g)
             self.saved_g.add(carbon.saved_g)
         elif started:

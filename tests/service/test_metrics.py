@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from router.service.metrics import Metrics, Rising
+from router.service.stats import Totals
 from tests.service.ledgers import turn
 
 
@@ -28,3 +31,15 @@ def test_routing_of_unknown_joules_is_counted_apart() -> None:
     metrics = Metrics()
     metrics.turn(turn(1, router_energy_j=None))
     assert (metrics.router_energy_j.value, metrics.router_energy_unknown) == (0.0, 1)
+
+
+def test_what_started_nothing_is_not_of_unknown_joules() -> None:
+    refused = turn(1, status="error", attempts=0, energy_j=None, operational_g=None, embodied_g=None, saved_g=None)
+    metrics, sums = Metrics(), Totals()
+    metrics.turn(refused)
+    sums.add(refused)
+    assert (sum(metrics.energy_unknown.values()), metrics.saved_unknown, sums.unknown["energy_j"]) == (0, 0, 0)
+    failed = replace(refused, attempts=1)
+    metrics.turn(failed)
+    sums.add(failed)
+    assert (sum(metrics.energy_unknown.values()), metrics.saved_unknown, sums.unknown["energy_j"]) == (1, 1, 1)

@@ -77,3 +77,17 @@ def test_a_utilisation_that_is_no_share_is_refused(utilisation: float) -> None:
         site_saving(
             tally([turn(1)]), SITES, period_s=40.0, idle_w={"local": 1.0}, router_g=0.0, utilisation=utilisation
         )
+
+
+def test_a_request_whose_joules_or_whose_references_are_unknown_is_on_neither_side() -> None:
+    without = turn(2, energy_j=70.0, reference_energy_j=None, reference_device_s=None, reference_operational_g=None)
+    unknown = turn(3, energy_j=None, operational_g=None, saved_g=None)
+    others = {"sites": SITES, "period_s": 40.0, "idle_w": {"local": 10.0}, "router_g": 0.0}
+    alone = site_saving(tally([turn(1)]), **others)
+    found = site_saving(tally([turn(1), without, unknown]), **others)
+    assert found.saved_g == pytest.approx(alone.saved_g)
+    assert found.share == pytest.approx(alone.share)
+    assert (found.unknown, found.left_out, alone.left_out) == ((), 2, 0)
+    nothing = site_saving(tally([without]), **others)
+    assert nothing.saved_g is None
+    assert nothing.unknown == ("joules of the reference for 1 answers",)

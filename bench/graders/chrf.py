@@ -50,7 +50,7 @@ def chrf_share(hypothesis: str, references: list[str]) -> float:
     except ImportError as error:
         raise ConfigError(
             "translations cannot be graded: sacrebleu is not installed",
-            hint="run: .venv/bin/pip install 'carbon-router[bench]'",
+            hint="run: .venv/bin/pip install -e '.[bench]'",
         ) from error
     return float(CHRF().sentence_score(hypothesis, references).score) / 100.0
 

@@ -22,7 +22,7 @@ PSEUDO_CATEGORY = "all"
 """The one category where no prompt carries a label."""
 
 WEIGHTS = (3.0, 4.0, 0.3)
-"""Say of embedding, words and shape; see docs/policies.md for what others give."""
+"""Say of embedding, words and shape; see docs/history.md for what others give."""
 
 INVERSE_PENALTY = 10.0
 

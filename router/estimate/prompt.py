@@ -6,7 +6,7 @@ is exactly zero (:mod:`router.estimate.ridge`):
 *effort*   mean over o of l_io,  l_io = log(y_io) - log(sum_c p_ic y[c,o])    for joules and seconds: what makes one
            option's answer long makes the others' long, so there is one figure for all of them; and beside it what
            each model has beyond it, the mean of l_io over its own options less that of all. Directives of a model
-           get none of their own: where brevity saves most it also cuts most (docs/policies.md)
+           get none of their own: where brevity saves most it also cuts most (docs/history.md)
 *contrast* (q_io - q_ir) - sum_c p_ic (q[c,o] - q[c,r])       for quality against the reference r, along the
            principal directions of all contrasts, from the features, the effort just predicted and the
            predicted ease (how much better than expected all options do): a choice that follows predicted joules
@@ -36,7 +36,7 @@ EFFORT_PENALTIES = tuple(float(a) for a in np.geomspace(0.01, 1e4, 19))
 CONTRAST_PENALTIES = tuple(float(a) for a in np.geomspace(30.0, 1e5, 11))
 STEADY = 50.0
 WEIGHTS = (1.0, 2.0, 0.1)
-"""Say of embedding, words and shape under one penalty; see docs/policies.md for what others give."""
+"""Say of embedding, words and shape under one penalty; see docs/history.md for what others give."""
 
 RADIAL_WEIGHTS = (1.0, 2.0, 0.3)
 """Likewise where distances are taken."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EXTRA = "pip install 'carbon-router[otel]'"
+EXTRA = "pip install -e '.[otel]'"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _GEN_AI = {
     "model": "gen_ai.request.model",

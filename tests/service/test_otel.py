@@ -157,4 +157,4 @@ def test_asked_for_without_the_extra_it_says_what_to_install() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("ConfigError")
-    assert "pip install 'carbon-router[otel]'" in answer.stdout
+    assert "pip install -e '.[otel]'" in answer.stdout

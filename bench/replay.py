@@ -184,7 +184,7 @@ def _moved(got: PerPrompt) -> tuple[str, ...]:
 
 
 def summarise(results: Sequence[Result], floor: Floor, setting: Setting) -> dict[str, Any]:
-    """Means over the splits in the shape DESIGN fixes, with intervals over splits (or prompts, for one split)."""
+    """Means over the splits as `--json` prints them, with intervals over splits (or prompts, for one split)."""
     first = results[0]
     policies, intervals = {}, {}
     for name in first.scores:

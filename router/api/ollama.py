@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -33,6 +32,7 @@ from router.api.ollama_schema import (
 from router.api.openai import names
 from router.api.residents import Residents
 from router.api.streams import Events, LineStream, Whole, answers, collect, first, gone, in_band, unless_gone
+from router.api.wire_json import WholeAnswer, to_json
 from router.domain.chat import Delta
 from router.domain.errors import RequestError, RouterError
 from router.domain.units import ns_from_seconds
@@ -231,7 +231,7 @@ async def _answer(
         **finish_json(done),
     }
     headers = decision_headers(started.option, started.decision) | carbon_headers(done.turn.carbon)
-    return JSONResponse(said, headers=headers)
+    return WholeAnswer(said, headers=headers)
 
 
 async def _ndjson(
@@ -262,4 +262,4 @@ def _error_line(error: RouterError) -> str:
 
 
 def _line(body: dict[str, Any]) -> str:
-    return json.dumps(body, ensure_ascii=False) + "\n"
+    return to_json(body) + "\n"

@@ -80,14 +80,15 @@ async def _capabilities(service: Service, model: Model | None) -> frozenset[str]
     """
     snapshot, engines = service.planner.current, service.engines
     catalogue = snapshot.catalogue
+    running = engines.all  # a site that was taken out stands in the snapshot until there is a new plan
     places = {
         (option.site, engines.tag(option, catalogue))
         for option in snapshot.available
-        if model is None or option.model == model.name
+        if option.site in running and (model is None or option.model == model.name)
     }
     found = _HANDED_ON if places else frozenset()
     for site, tag in places:
-        backend = engines.engine(site).backend
+        backend = running[site].backend
         known = await backend.capabilities(tag) if isinstance(backend, DescribingBackend) else None
         found &= known or frozenset()
     if model is None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from router.api import answers_schema as shapes
 from router.api import documents
@@ -31,6 +30,7 @@ from router.api.streams import (
     total_usage,
     unless_gone,
 )
+from router.api.wire_json import WholeAnswer, to_json
 from router.domain.chat import Delta
 from router.domain.errors import RequestError, RouterError, UnknownModelError
 from router.service.ask import AUTO, resolve
@@ -65,7 +65,7 @@ def build(service: Service, residents: Residents) -> APIRouter:
         started, _ = wholes[0].ends()
         carbon = total_carbon([whole.ends()[1].turn.carbon for whole in wholes])
         headers = decision_headers(started.option, started.decision) | carbon_headers(carbon)
-        return JSONResponse(completion_json(wholes, wants_logprobs=bool(body.logprobs)), headers=headers)
+        return WholeAnswer(completion_json(wholes, wants_logprobs=bool(body.logprobs)), headers=headers)
 
     @routes.get(
         "/v1/models",
@@ -168,4 +168,4 @@ def _error_line(error: RouterError) -> str:
 
 
 def _line(body: dict[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
+    return f"data: {to_json(body)}\n\n"

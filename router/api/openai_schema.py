@@ -62,9 +62,9 @@ class ChatRequest(BaseModel):
     model: str = AUTO
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    # OpenAI's schema allows 0, and clients write it for "no limit".
-    max_tokens: int | None = Field(default=None, ge=0, lt=_INT64)
-    max_completion_tokens: int | None = Field(default=None, ge=0, lt=_INT64)
+    # OpenAI's schema allows 0, and clients write it for "no limit"; those of llama.cpp and LM Studio write -1.
+    max_tokens: int | None = Field(default=None, ge=-_INT64, lt=_INT64)
+    max_completion_tokens: int | None = Field(default=None, ge=-_INT64, lt=_INT64)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)
     seed: int | None = Field(default=None, ge=-_INT64, lt=_INT64)
@@ -112,7 +112,7 @@ class ChatRequest(BaseModel):
             model=self.model,
             directive=self.directive,
             sampling=Sampling(
-                max_tokens=limit or None,
+                max_tokens=limit if limit and limit > 0 else None,
                 temperature=self.temperature,
                 top_p=self.top_p,
                 seed=self.seed,

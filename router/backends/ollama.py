@@ -1,4 +1,7 @@
-"""Ollama through its official client: the engine people run.
+"""Ollama: the engine people run.
+
+It is asked what it has through its official client. Chats are sent without it: the client's own idea of a tool knows
+only the simplest parameters, and leaves out of a request whatever else a schema says.
 
 Ollama re-uses a common prompt prefix on its own account and cannot be told not to, so ``cache_prompt`` is not
 heeded; its prompt seconds are then those of the tokens it had to read anew. Older servers (0.9 for one) know no
@@ -8,19 +11,33 @@ log-probabilities and ignore that they were asked for.
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any, cast
+from typing import Any
 
 import ollama
 from pydantic import ValidationError
 
-from router.backends.http import Exchange, Peer, name, patience, refused, trusts_environment, unreachable
+from router.backends.http import (
+    Exchange,
+    Peer,
+    Response,
+    name,
+    open_client,
+    patience,
+    refused,
+    trusts_environment,
+    unreachable,
+)
+from router.backends.lines import LineSplitter, parse_json
 from router.backends.means import Mean
 from router.backends.ollama_admin import OllamaAdministration
-from router.backends.ollama_messages import format_of, openai_tool_calls, options_of, to_ollama
+from router.backends.ollama_messages import openai_tool_calls, to_ollama_chat
+from router.backends.openai_chunks import error_text
 from router.domain.chat import Delta, Finish, FinishReason, Generation, Usage
-from router.domain.errors import BackendError, BackendProtocolError, BackendUnavailableError, RequestError
+from router.domain.errors import BackendError, BackendProtocolError, BackendUnavailableError
 from router.domain.ports import AdministrationReply, ServedModel
 from router.domain.units import seconds_from_ns
 
@@ -56,8 +73,11 @@ class OllamaBackend:
             api_key: Sent as bearer token.
         """
         self._peer = Peer("Ollama", url)
+        self._address = f"{url.rstrip('/')}/api/chat"
         self._options = dict(options or {})
         self._administration = OllamaAdministration(url, connect_s=connect_s, api_key=api_key)
+        key = api_key or os.environ.get("OLLAMA_API_KEY")  # as the official client does of its own accord
+        self._chats = open_client(url, api_key=key, connect_s=connect_s, silence_s=silence_s)
         self._client = ollama.AsyncClient(
             host=url,
             timeout=patience(connect_s, silence_s),
@@ -67,13 +87,16 @@ class OllamaBackend:
 
     async def stream(self, generation: Generation) -> AsyncGenerator[Delta | Finish, None]:
         """Chat; see :meth:`router.domain.ports.Backend.stream`."""
-        parts = await self._chat(generation)
         logprobs = Mean()
         calls = 0
         with Exchange(self._peer) as exchange:
-            try:
-                async with aclosing(cast("AsyncGenerator[ollama.ChatResponse, None]", parts)) as open_parts:
-                    async for part in open_parts:
+            body = to_ollama_chat(generation, self._options)
+            request = self._chats.stream("POST", self._address, json=body, follow_redirects=True)
+            async with request as response:
+                await self._check(response, generation.model)
+                async with aclosing(_lines(response)) as lines:
+                    async for line in lines:
+                        part = self._part(line)
                         exchange.started = True
                         logprobs.add(*(token.logprob for token in part.logprobs or ()))
                         tool_calls = openai_tool_calls(part.message.tool_calls or (), first_index=calls)
@@ -85,15 +108,6 @@ class OllamaBackend:
                         if part.done:
                             yield _finish(part, generation, logprobs.value, has_calls=calls > 0)
                             return
-            except ollama.ResponseError as error:
-                raise self._refusal(error, generation.model) from error
-            except UnicodeEncodeError:
-                raise  # ours, not the server's
-            except (ValidationError, ValueError, AttributeError, TypeError) as error:
-                # the client parses each line without looking: what is no JSON object fails in any of these ways
-                raise BackendProtocolError(
-                    f"{self._peer} sent something that is not its protocol: {name(error)}"
-                ) from error
         raise BackendUnavailableError(f"{self._peer} broke off in the middle of its answer")
 
     async def models(self) -> tuple[ServedModel, ...]:
@@ -102,7 +116,7 @@ class OllamaBackend:
             try:
                 listed = (await self._client.list()).models
             except ollama.ResponseError as error:
-                raise self._refusal(error, "") from error
+                raise refused(self._peer, error.status_code, str(error.error), "") from error
             except ConnectionError as error:  # the client's own, whose text would send people to a download
                 raise unreachable(self._peer, error.__context__ or error) from error
             except (ValidationError, ValueError, TypeError) as error:
@@ -136,30 +150,41 @@ class OllamaBackend:
     async def close(self) -> None:
         """Close its connections, which stops what still runs."""
         await self._administration.close()
+        await self._chats.aclose()
         await self._client.close()  # type: ignore[no-untyped-call]
 
-    async def _chat(self, generation: Generation) -> AsyncIterator[ollama.ChatResponse]:
-        extra = generation.extra
+    def _part(self, line: bytes) -> ollama.ChatResponse:
         try:
-            return await self._client.chat(
-                model=generation.model,
-                messages=[to_ollama(message) for message in generation.messages],
-                stream=True,
-                tools=extra.get("tools"),
-                think=extra.get("think"),
-                logprobs=True if generation.logprobs else None,
-                top_logprobs=extra.get("top_logprobs"),
-                format=format_of(extra),
-                options={**self._options, **options_of(generation)},
-                keep_alive=extra.get("keep_alive"),
-            )
-        except (ValidationError, ValueError, TypeError) as error:  # the client checks the request before it sends it
-            raise RequestError(f"the request does not fit Ollama's chat API: {name(error)}") from error
+            said = json.loads(line.decode("utf-8", errors="replace"))
+            error = said.get("error")
+            if not error:
+                return ollama.ChatResponse(**said)
+        except (ValidationError, ValueError, AttributeError, TypeError, RecursionError) as wrong:
+            raise BackendProtocolError(
+                f"{self._peer} sent something that is not its protocol: {name(wrong)}"
+            ) from wrong
+        raise BackendUnavailableError(f"{self._peer} failed while answering: {error_text(error)}")
 
-    def _refusal(self, error: ollama.ResponseError, model: str) -> BackendError | RequestError:
-        if error.status_code < 400:  # an error line within a stream of status 200
-            return BackendUnavailableError(f"{self._peer} failed while answering: {error.error}")
-        return refused(self._peer, error.status_code, str(error.error), model)
+    async def _check(self, response: Response, model: str) -> None:
+        if response.is_success:
+            return
+        await response.aread()
+        try:
+            detail = error_text(parse_json(response.content))
+        except BackendProtocolError:
+            detail = response.text
+        raise refused(self._peer, response.status_code, detail, model)
+
+
+async def _lines(response: Response) -> AsyncGenerator[bytes, None]:
+    """Its lines, without empty ones."""
+    splitter = LineSplitter()
+    async for chunk in response.aiter_bytes():
+        for line in splitter.feed(chunk):
+            if line:
+                yield line
+    for line in splitter.finish():
+        yield line
 
 
 def _finish(

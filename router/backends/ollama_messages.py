@@ -18,6 +18,32 @@ from router.domain.errors import RequestError
 OPTIONS = frozenset(ollama.Options.model_fields) | {"min_p"}
 
 
+def to_ollama_chat(generation: Generation, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a streaming chat request; tools and schemas as they came.
+
+    Args:
+        generation: What to generate.
+        defaults: Ollama options that hold where the request does not name them.
+
+    Raises:
+        RequestError: If a message cannot be said in Ollama's words.
+    """
+    extra = generation.extra
+    body = {
+        "model": generation.model,
+        "messages": [to_ollama(message) for message in generation.messages],
+        "stream": True,
+        "tools": extra.get("tools"),
+        "think": extra.get("think"),
+        "logprobs": generation.logprobs or None,
+        "top_logprobs": extra.get("top_logprobs"),
+        "format": format_of(extra),
+        "options": {**defaults, **options_of(generation)},
+        "keep_alive": extra.get("keep_alive"),
+    }
+    return {key: value for key, value in body.items() if value is not None}
+
+
 def to_ollama(message: Message) -> dict[str, Any]:
     """A message as Ollama's chat API takes it."""
     extra = message.extra
@@ -86,13 +112,13 @@ def _to_ollama_call(call: Mapping[str, Any]) -> dict[str, Any]:
     return {"function": {"name": function.get("name", ""), "arguments": arguments}}
 
 
-def _image(image: Any) -> bytes:
-    """The image's bytes: the client would read a text that names a local file, and a request must not do that."""
+def _image(image: Any) -> str:
+    """The image as plain base64, whichever way it came."""
     if isinstance(image, bytes):
-        return image
+        return base64.b64encode(image).decode()
     text = str(image)
     encoded = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        return base64.b64decode(encoded, validate=True)
+        return base64.b64encode(base64.b64decode(encoded, validate=True)).decode()
     except (binascii.Error, ValueError) as error:
         raise RequestError("an image is not base64", param="messages") from error

@@ -140,7 +140,8 @@ class ChunkReader:
             self._reason = REASONS.get(reason, "stop")
         text = encodable(delta.get("content") or "")
         tool_calls = tuple(delta.get("tool_calls") or ())
-        thinking = encodable(delta.get("reasoning_content") or "")
+        # Newer servers (vLLM, OpenRouter, Ollama's own /v1) call the reasoning by the shorter name.
+        thinking = encodable(delta.get("reasoning_content") or delta.get("reasoning") or "")
         if text or tool_calls or thinking:
             self._last = self._clock()
             self._first = self._last if self._first is None else self._first

@@ -231,11 +231,11 @@ class Catalogue:
         models: By name, in the file's order.
         aliases: Names a client may use, to the names they stand for (``auto`` or a model).
         floor: The accuracy never undercut.
-        slack: How far below its share of the reference one category may fall (DESIGN: no task is sold for
+        slack: How far below its share of the reference one category may fall (no task is sold for
             another); None switches the rows per category off.
         reference: The reference's model (at L0), or None to take the most accurate measured one.
         policy: Name of the policy that decides.
-        confidence: Probability with which the floor is to hold; .5 is no margin.
+        confidence: Probability with which the floor is to hold; .5 is no margin. Who states none means the floor.
         embedding_model: Which embedder, by name.
         sliding_floor: Whether cleaner hours than usual ask for more than the floor.
         max_mean_seconds: Highest mean device seconds of an answer, or None.
@@ -252,7 +252,7 @@ class Catalogue:
     slack: float | None = 0.05
     reference: str | None = None
     policy: str = "joint"
-    confidence: float = 0.5
+    confidence: float = 0.9
     embedding_model: str = "all-MiniLM-L6-v2"
     sliding_floor: bool = True
     max_mean_seconds: float | None = None

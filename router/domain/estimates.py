@@ -130,7 +130,7 @@ class Limits:
     Attributes:
         rate_per_s: Forecast requests per second; needed by slots and budget.
         max_mean_duration_s: Highest mean device seconds of an answer.
-        slots: Generations at a time of each option's site, (O,).
+        slots: Generations at a time of each option's site, in units of those its rows were measured at, (O,).
         budget_g_per_hour: Grams that may be emitted in an hour.
     """
 

@@ -14,7 +14,7 @@ OutcomeKey = tuple[str, str, str, str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one option answered one prompt; the fields of the interchange format (DESIGN: Measurements).
+    """How one option answered one prompt; the fields of the file format (docs/measuring.md).
 
     Attributes:
         model: Model name.

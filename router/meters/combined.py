@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from router.domain.errors import ConfigError
 from router.domain.reading import Method
-from router.meters.window import EnergyCounter
+from router.meters.window import EnergyCounter, close_counter
 
 UNACCOUNTED = "unaccounted"
 _TOLERANCE = 0.05
@@ -119,6 +119,11 @@ class CombinedCounter:
         if total_j is not None and all(value is not None for value in parts.values()):
             self._first, self._last = self._first or found, found
         return found
+
+    def close(self) -> None:
+        """Stop what samples for its parts and the wall."""
+        for part in self.parts.values():
+            close_counter(part)
 
 
 _WEAKEST_FIRST: tuple[Method, ...] = ("sourced", "modelled", "measured")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from router.domain.reading import Method
 from router.meters.combined import Breakdown
-from router.meters.window import EnergyCounter
+from router.meters.window import EnergyCounter, close_counter
 
 COOL_C = 60.0
 LONGEST_WAIT_S = 600.0
@@ -152,6 +152,10 @@ class IdleKnown:
     def read_j(self) -> float | None:
         """The counter's."""
         return self.counter.read_j()
+
+    def close(self) -> None:
+        """Stop what samples for the counter."""
+        close_counter(self.counter)
 
 
 def sees_idle(counter: EnergyCounter) -> bool:

@@ -45,6 +45,13 @@ class EnergyCounter(Protocol):
         ...
 
 
+def close_counter(counter: EnergyCounter) -> None:
+    """Stop what samples for a counter, where something does; its joules are of no use afterwards."""
+    close = getattr(counter, "close", None)
+    if close is not None:
+        close()
+
+
 @dataclass(slots=True)
 class _Share:
     """Running sums of one window."""
@@ -108,6 +115,10 @@ class SharedMeter:
             self._advance()
             self._open[window] = _Share(idle_j=None if self._counter.idle_w is None else 0.0)
         return window
+
+    def close(self) -> None:
+        """Stop what samples for its counter; waits for the last sample."""
+        close_counter(self._counter)
 
     def _close(self, window: _OpenWindow) -> Reading:
         with self._lock:

@@ -28,6 +28,9 @@ from router.domain.estimates import FloatArray, IntArray
 UTILISATION = 0.7
 """Share of a site's slots that may be planned for: beyond it, queues grow faster than throughput."""
 
+ROUNDING = 1e-9
+"""Of a limit: a plan that lies on it, as an optimum does, must not count as beyond it for its last digits."""
+
 
 def site_names(options: Sequence[Option]) -> tuple[str, ...]:
     """(S,) sites of the options, in the order in which capacity rows stand."""
@@ -40,7 +43,8 @@ class Capacity:
 
     Attributes:
         site: (O,) index of each option's site.
-        limit_s_per_s: (S,) busy device seconds per second that may be planned for, ``.7 * slots``.
+        limit_s_per_s: (S,) device seconds per second that may be planned for, ``.7 * slots / n`` with rows of n
+            generations at a time.
         rate_per_s: Forecast requests per second, all categories together.
     """
 
@@ -50,7 +54,20 @@ class Capacity:
 
     @classmethod
     def of_slots(cls, site: IntArray, slots: FloatArray, rate_per_s: float) -> Capacity:
-        """Limits from the number of generations each site runs at a time."""
+        """Limits from the number of generations each site runs at a time, over that at which its rows were measured.
+
+        By Little's law ``rate * W`` answers are in flight where an answer takes W seconds of wall time, and those are
+        what slots hold: rate * W <= .7 slots. Rows hold the device's time, of which each of n answers in flight gets
+        an n-th (``meters.window``): W = n T, hence rate * T <= .7 slots / n. With every slot busy that is .7: all
+        answers together have one second of a device per second, however many there are. Elsewhere it takes W to be
+        what it was at n, which hopes for much where n < slots and for little where n > slots; n follows the load
+        (``service.load``), so that a site that fills up is held to the rows nearest its slots.
+
+        Args:
+            site: (O,) index of each option's site.
+            slots: (S,) slots / n.
+            rate_per_s: Forecast requests per second.
+        """
         return cls(site, UTILISATION * np.asarray(slots, dtype=np.float64), rate_per_s)
 
 
@@ -119,13 +136,14 @@ class Program:
 
     def carries(self, x: FloatArray, grams: float) -> bool:
         """Whether mixes ``x`` (C, O) that come to so many grams a prompt keep latency, capacity and budget."""
-        kept = self.budget is None or 3600.0 * self.budget.rate_per_s * grams <= self.budget.grams_per_hour
+        most = 1.0 + ROUNDING
+        kept = self.budget is None or 3600.0 * self.budget.rate_per_s * grams <= most * self.budget.grams_per_hour
         if self.duration_s is None:
             return kept
         busy = (self.w[:, None] * np.where(x > 0, self.duration_s, 0.0) * x).sum(axis=0)  # (O,)
         if self.max_mean_duration_s is not None:
-            kept = kept and float(busy.sum()) <= self.max_mean_duration_s
+            kept = kept and float(busy.sum()) <= most * self.max_mean_duration_s
         if self.capacity is not None:
             load = np.bincount(self.capacity.site, busy, self.capacity.limit_s_per_s.size)
-            kept = kept and bool((self.capacity.rate_per_s * load <= self.capacity.limit_s_per_s).all())
+            kept = kept and bool((self.capacity.rate_per_s * load <= most * self.capacity.limit_s_per_s).all())
         return kept

@@ -15,6 +15,7 @@ from router.domain.ports import ChoosingBackend, Embedder, ExplainingMeter, Inte
 from router.policy.draw import Draw
 from router.service.breaker import Breakers
 from router.service.chooser import Chooser
+from router.service.embedding import Embedding
 from router.service.engines import Engine, Engines
 from router.service.ledger import Ledger
 from router.service.limits import Limits
@@ -23,7 +24,6 @@ from router.service.planner import Memory, Planner
 from router.service.reload import Reloader
 from router.service.steps import Observe
 from router.service.turn import TurnRunner
-from router.service.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +65,11 @@ class Service:
     runner: TurnRunner
     breakers: Breakers
     metrics: Metrics
+    embedding: Embedding
     on_close: tuple[Callable[[], None], ...] = ()
     lacking_meters: tuple[str, ...] = ()
     refused_meters: tuple[str, ...] = ()
     deadline_s: float = Limits().deadline_s
-    _embedding: Worker = field(default_factory=lambda: Worker("embed", threads=2))
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -81,24 +81,19 @@ class Service:
         """Make the first plan and keep it fresh from then on; loads the embedder."""
         await self.planner.refresh(force=True)
         try:
-            await self.embed(["warm-up"], within_s=_WARM_UP_S)
+            await self.embedding.load(within_s=_WARM_UP_S)
         except TimeoutError:
             logger.warning("the embedder has not answered yet: until it does, the reference answers")
         self._tasks.append(asyncio.create_task(self.planner.run(), name="planner"))
 
-    async def embed(self, texts: list[str], *, within_s: float | None = None) -> FloatArray:
+    async def embed(self, texts: list[str]) -> FloatArray:
         """Vectors of unit length, (n, d), by the embedder that decides; apart from deciding, which must not wait.
-
-        Args:
-            texts: What to embed.
-            within_s: Seconds; a request's deadline where None.
 
         Raises:
             EmbedError: If the embedder fails.
-            TimeoutError: If it does not answer in time.
+            TimeoutError: If it is not through by a request's deadline.
         """
-        patience_s = self.deadline_s if within_s is None else within_s
-        return await self._embedding.run(lambda: self.embedder.embed(texts), within_s=patience_s)
+        return await self.embedding.embed(texts, within_s=self.deadline_s)
 
     async def stop(self) -> None:
         """Stop planning, let turns that are being cancelled reach the journal, then close."""
@@ -116,7 +111,7 @@ class Service:
     async def close(self) -> None:
         """Free engines and files."""
         self.chooser.close()
-        self._embedding.close()
+        self.embedding.close()
         self.planner.save()
         for close in self.on_close:
             await asyncio.to_thread(close)
@@ -220,6 +215,7 @@ def assemble(catalogue: Catalogue, parts: Parts) -> Service:
         runner=runner,
         breakers=breakers,
         metrics=metrics,
+        embedding=Embedding(parts.embedder, router_meter, runner.carry),
         on_close=parts.on_close,
         lacking_meters=parts.lacking_meters,
         refused_meters=parts.refused_meters,

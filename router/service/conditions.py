@@ -6,11 +6,11 @@ The conditions are read on the event loop and handed to the thread that plans, s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from router.domain.catalogue import Catalogue, Option
+from router.domain.catalogue import Catalogue, Option, Site
 from router.domain.estimates import Estimates, FloatArray, Limits, Terms
 from router.domain.reading import Intensity
 from router.domain.sci import operational_g_per_j
@@ -57,11 +57,13 @@ class Conditions:
         sliding: The floor's slide.
         mix: Shares of the categories it was solved for, or None without a plan.
         rate_per_s: Forecast requests per second; None before the first one.
+        levels: By site, generations at a time at which its rows are read; one where it is missing.
     """
 
     sliding: Sliding
     mix: Mix | None = None
     rate_per_s: float | None = None
+    levels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def traffic(self) -> FloatArray | None:
@@ -119,10 +121,15 @@ def terms_of(
         limits=Limits(
             rate_per_s=conditions.rate_per_s or 0.0,
             max_mean_duration_s=catalogue.max_mean_seconds,
-            slots=np.array([float(catalogue.sites[option.site].slots) for option in columns]),
+            slots=np.array([_slots(catalogue.sites[option.site], conditions) for option in columns]),
             budget_g_per_hour=catalogue.carbon_budget_g_per_hour,
         ),
     )
+
+
+def _slots(site: Site, conditions: Conditions) -> float:
+    """The site's slots in units of the generations that its rows share the device with, as the capacity row counts."""
+    return site.slots / conditions.levels.get(site.name, 1)
 
 
 def have_moved(before: Conditions, now: Conditions, estimates: Estimates | None, catalogue: Catalogue) -> bool:
@@ -133,10 +140,10 @@ def have_moved(before: Conditions, now: Conditions, estimates: Estimates | None,
         return True
     was, is_ = before.rate_per_s or 0.0, now.rate_per_s or 0.0
     has_changed = abs(was - is_) > RATE_MOVED * max(was, is_)
-    return has_changed and estimates is not None and _rate_matters(max(was, is_), estimates, catalogue)
+    return has_changed and estimates is not None and _rate_matters(max(was, is_), now, estimates, catalogue)
 
 
-def _rate_matters(rate_per_s: float, estimates: Estimates, catalogue: Catalogue) -> bool:
+def _rate_matters(rate_per_s: float, conditions: Conditions, estimates: Estimates, catalogue: Catalogue) -> bool:
     """Whether some plan could break a row that depends on the rate: a budget, or the slots with the slowest answers."""
     if catalogue.carbon_budget_g_per_hour is not None:
         return True
@@ -144,6 +151,6 @@ def _rate_matters(rate_per_s: float, estimates: Estimates, catalogue: Catalogue)
     for site in dict.fromkeys(option.site for option in estimates.options):
         here = [o for o, option in enumerate(estimates.options) if option.site == site]
         slowest_s = float(estimates.w @ seconds[:, here].max(axis=1))
-        if rate_per_s * slowest_s > UTILISATION * catalogue.sites[site].slots:
+        if rate_per_s * slowest_s > UTILISATION * _slots(catalogue.sites[site], conditions):
             return True
     return False

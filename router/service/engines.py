@@ -29,6 +29,17 @@ class Engine:
     backend: Backend
     meter: Meter
 
+    async def close(self) -> None:
+        """Stop the backend, then the meter."""
+        await self.backend.close()
+        await asyncio.to_thread(self.close_meter)
+
+    def close_meter(self) -> None:
+        """Stop what samples for the meter, unless it is this machine's: other sites share that one, and the router."""
+        close = getattr(self.meter, "close", None)
+        if close is not None and not self.site.runs_here:
+            close()
+
 
 class Engines:
     """The engines of a federation and what each of them can run.
@@ -185,9 +196,9 @@ class Engines:
         idle = [(engine, gate) for engine, gate in self._leaving if gate.idle and not self._lent[id(engine)]]
         self._leaving = [pair for pair in self._leaving if pair not in idle]
         for engine, _ in idle:
-            await engine.backend.close()
+            await engine.close()
 
     async def close(self) -> None:
-        """Stop every engine."""
+        """Stop every engine and what meters it alone."""
         for engine in [*self._engines.values(), *(engine for engine, _ in self._leaving)]:
-            await engine.backend.close()
+            await engine.close()

@@ -139,6 +139,19 @@ def open_meters(catalogue: Catalogue, idle_w: Mapping[str, float] | None = None)
     return SiteMeters(meters, local.lacking, local.refused, own)
 
 
+def open_meter(site: Site, catalogue: Catalogue, idle_w: Mapping[str, float] | None = None) -> Meter:
+    """The meter of one site, and no other's instrument opened; a site on this machine is metered with all of it.
+
+    Args:
+        site: One of the federation.
+        catalogue: The federation.
+        idle_w: Idle watts as measured before, by the meter's source.
+    """
+    if not site.runs_here:
+        return remote_meter(site, idle_w)
+    return local_meter(_machine([other for other in catalogue.sites.values() if other.runs_here]), idle_w).meter
+
+
 def remote_meter(site: Site, idle_w: Mapping[str, float] | None = None) -> Meter:
     """What meters a site on another machine: its plug or power supply where models.yaml names one, else nothing."""
     if site.wall is None:

@@ -36,6 +36,7 @@ from router.service.memory import Load, Place, Resident, house
 from router.service.past import Past
 from router.service.reload import Reloader
 from router.service.snapshot import Snapshot
+from router.service.storewatch import StoreWatch
 from router.service.traffic import Traffic
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Planner:
             load: Follows how many generations the sites have in flight; None to begin with nothing.
         """
         self._catalogue = catalogue
-        self._store = store
+        self._stored = StoreWatch(store)
         self._engines = engines
         self._sources = sources
         self._seed = seed
@@ -105,9 +106,11 @@ class Planner:
         self._load = LoadWatch() if load is None else load
         self._learned: tuple[Estimator, CascadedEstimator, Lengths] | None = None
         self._plan_notes: tuple[str, ...] = ()
+        self._levels: Mapping[str, int] = {}
         self._saved_at = time.monotonic()
         self._rests_on: tuple[object, ...] | None = None
         self._grams: dict[str, float] = {}
+        self._is_due = False
         self._lock = asyncio.Lock()
         self.current = Snapshot(catalogue)
 
@@ -127,9 +130,10 @@ class Planner:
         A plan that cannot be made leaves a snapshot without a decider: requests then go to the reference.
         """
         async with self._lock:
-            is_new = await self._reload()
-            force = force or is_new
-            await self._engines.refresh(force=force)
+            # Due until it has been published: a refresh that fails must not lose a change that was read only once.
+            self._is_due = await self._reload() or force or self._is_due
+            await self._engines.refresh(force=self._is_due)
+            generation = await self._stored.look()
             grid = await read_grid(self._sources, self._catalogue)
             intensities = grid.intensities
             available = tuple(o for o in self._catalogue.options() if self._engines.available(o, self._catalogue))
@@ -140,12 +144,12 @@ class Planner:
                 await asyncio.to_thread(self.save)
             grams = {name: value.g_per_kwh for name, value in intensities.items()}
             rests_on = (
-                self._store.generation,
+                generation,
                 available,
                 self._lacking(available),
                 self._load.observe(self._engines.gates),
             )
-            if force or rests_on != self._rests_on:
+            if self._is_due or rests_on != self._rests_on:
                 self.current = await asyncio.to_thread(self._plan, available, intensities)
             elif grams != self._grams and self._learned is None:
                 # There was no plan; with other intensities there may be one.
@@ -158,7 +162,7 @@ class Planner:
                 self._show(grid)
                 return False
             self._show(grid)
-            self._rests_on, self._grams = rests_on, grams
+            self._rests_on, self._grams, self._is_due = rests_on, grams, False
             return True
 
     def _show(self, grid: Grid) -> None:
@@ -179,7 +183,8 @@ class Planner:
         return True
 
     def _trouble(self) -> str | None:
-        return None if self._reloader is None else self._reloader.trouble
+        troubles = [None if self._reloader is None else self._reloader.trouble, self._stored.trouble]
+        return "; ".join(trouble for trouble in troubles if trouble) or None
 
     async def run(self, *, every_s: float = 1.0) -> None:
         """Refresh for ever; what goes wrong is logged and tried again."""
@@ -196,9 +201,10 @@ class Planner:
 
     def _plan(self, available: tuple[Option, ...], intensities: Mapping[str, Intensity]) -> Snapshot:
         started = time.perf_counter()
-        measurements, embeddings = self._store.all()
+        measurements, embeddings = self._stored.measurements, self._stored.embeddings
         columns = measured(measurements, available)
         at_load, loads, load_notes = self._load.read(measurements)
+        self._levels = {load.site: load.level for load in loads}
         notes = (*federation_notes(self._catalogue, measurements, available), *load_notes)
         solved: _Solved | None = None
         self._learned = None
@@ -217,7 +223,7 @@ class Planner:
                 self._learned = None
                 notes = (*notes, f"no plan: {error}")
                 logger.warning("no plan: %s", error)
-        elif not measurements:
+        elif not measurements and self._stored.generation is not None:
             notes = (*notes, "the store is empty: every prompt takes the reference; run `make bench`")
         self._plan_notes = notes
         reference = fallback_reference(self._catalogue, available) if solved is None else solved.decider.reference
@@ -281,7 +287,8 @@ class Planner:
         if self._learned is not None:
             estimates = self._learned[0].estimates
             mix = traffic.mix(estimates.categories, estimates.w)
-        return Conditions(slide(self._catalogue, reference, intensities, past), mix, traffic.rate_per_s())
+        sliding = slide(self._catalogue, reference, intensities, past)
+        return Conditions(sliding, mix, traffic.rate_per_s(), self._levels)
 
     def _has_moved(self, intensities: Mapping[str, Intensity]) -> bool:
         """Whether the current plan rests on conditions that are no longer so."""

@@ -99,17 +99,21 @@ class Reloader:
             for name, site in catalogue.sites.items()
             if current.sites.get(name) == site and _models_at(name, catalogue) == _models_at(name, current)
         }
-        return Reloaded(
-            catalogue,
-            {
-                n: engines[n] if n in kept else self._build_engine(site, catalogue)
-                for n, site in catalogue.sites.items()
-            },
-            {
-                n: sources[n] if current.sites.get(n) == site else self._build_source(site)
-                for n, site in catalogue.sites.items()
-            },
-        )
+        new_sources = {
+            n: sources[n] if current.sites.get(n) == site else self._build_source(site)
+            for n, site in catalogue.sites.items()
+        }
+        built: dict[str, Engine] = {}
+        try:
+            for name, site in catalogue.sites.items():
+                if name not in kept:
+                    built[name] = self._build_engine(site, catalogue)
+        except ConfigError:
+            for engine in built.values():
+                engine.close_meter()
+            raise
+        new_engines = {name: built.get(name) or engines[name] for name in catalogue.sites}
+        return Reloaded(catalogue, new_engines, new_sources)
 
 
 def _models_at(site: str, catalogue: Catalogue) -> dict[str, Model]:

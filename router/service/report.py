@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from router.domain.attribution import Load, attribute
-from router.domain.catalogue import Catalogue
+from router.domain.catalogue import Catalogue, Site
 from router.domain.reading import Method
 from router.domain.sci import operational_g_per_j
 from router.service.accounting import WEAKEST_FIRST
@@ -39,7 +39,7 @@ from router.service.tally import Tallies, Tally
 
 BOUNDARY = (
     "generation by the engines, failed and repeated attempts and the loading of models on demand included",
-    "the router: embedding, the query of the store and the decision of every request",
+    "the router: embedding, also what clients have embedded, the query of the store and the decision of every request",
     "idle power of the hardware reserved at the sites that answered, over the whole period",
     "the manufacture of that hardware, over the whole period",
     "benchmark runs on this machine, spread over a stated number of requests",
@@ -47,7 +47,7 @@ BOUNDARY = (
 EXCLUDED = (
     "training of the models: part of the provider's score, and not known here",
     "the client, and the network between client and router: no figure for either",
-    "fitting and solving the plan in the background: only in the joules of a meter that sees the whole machine",
+    "fitting and solving the plan in the background: only in the joules of a generation beside it",
 )
 
 
@@ -137,7 +137,7 @@ def _of_the_router(
     Where the meter failed for some requests, routing them is taken to have cost what it cost for the others.
     """
     tally, site = tallies.by_site.get(home), catalogue.sites[home]
-    k0 = site.intensity_g_per_kwh if tally is None or tally.intensity.mean is None else tally.intensity.mean
+    k0, of_the_grid = _intensity_at_home(tallies, catalogue, home)
     pue = (tally.pue.mean if tally else None) or site.pue
 
     def grams(energy_j: float | None) -> float | None:
@@ -156,7 +156,8 @@ def _of_the_router(
         router_method = "modelled"
         source = f"the meter of this machine; of {missing} requests not known, taken as the mean of the other {seen}"
     else:
-        source = "the meter of this machine, around embedding, query and decision"
+        source = "the meter of this machine, around embedding, query and decision; what clients have embedded included"
+    source += of_the_grid
     spread = min(1.0, tallies.all.answered / amortised_over)
     share_j = None if measured.energy_j is None else measured.energy_j * spread
     bench_method = next((method for method in WEAKEST_FIRST if method in measured.methods), None)
@@ -170,9 +171,35 @@ def _of_the_router(
             bench_method,
             f"{measured.rows} measured answers of {len(measured.runs)} runs, "
             + ("of unknown joules" if measured.energy_j is None else f"{measured.energy_j:.0f} J")
-            + (f", spread over {amortised_over} requests" if spread < 1.0 else ", charged to these requests whole"),
+            + (f", spread over {amortised_over} requests" if spread < 1.0 else ", charged to these requests whole")
+            + of_the_grid,
         ),
     )
+
+
+def _intensity_at_home(tallies: Tallies, catalogue: Catalogue, home: str) -> tuple[float | None, str]:
+    """Mean g/kWh of this machine over the period, and where that has to be said, whose figure it is.
+
+    Where no answer of the period was given here, none tells it; a site that asks the same of the same source does.
+    """
+    site = catalogue.sites[home]
+    own = tallies.by_site.get(home)
+    if own is not None and own.intensity.mean is not None:
+        return own.intensity.mean, ""
+    if site.intensity_g_per_kwh is not None:
+        return site.intensity_g_per_kwh, ""
+    for name, tally in tallies.by_site.items():
+        other = catalogue.sites.get(name)
+        if other is not None and _grid_of(other) == _grid_of(site) and tally.intensity.mean is not None:
+            return tally.intensity.mean, f"; at the intensity of {name}, which is on the same grid"
+    if site.intensity_fallback_g_per_kwh is not None:
+        return site.intensity_fallback_g_per_kwh, "; at intensity_fallback_g_per_kwh in models.yaml"
+    return None, f"; the grid intensity at {home} in this period is not known: state intensity_fallback_g_per_kwh"
+
+
+def _grid_of(site: Site) -> tuple[object, ...]:
+    """What its intensity is asked by; a fixed figure is one of its own."""
+    return site.zone, site.intensity_g_per_kwh, site.intensity_trace, site.intensity_kind
 
 
 def _requests(tally: Tally) -> dict[str, int | None]:

@@ -32,7 +32,7 @@ class Snapshot:
         notes: What a reader has to know, in sentences.
         solved_s: How long fitting and solving took.
         planned_at: Unix seconds.
-        trouble: Why a change of models.yaml is not used, or None.
+        trouble: Why a change of models.yaml or of the measured prompts is not used, or None.
         grid: Intensities with how their sources do, and forecasts.
         conditions: Where the floor stands, the traffic's shares and rate it was solved for.
         residents: Who stays in memory, where the models of a site do not all fit.

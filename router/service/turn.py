@@ -71,7 +71,11 @@ class TurnRunner:
         self._generations = Generations(engines, breakers)
         self._closing = Closing(ledger, observers)
         self._random = random.Random()
-        self._refused_j: float | None = 0.0
+        self._carried_j: float | None = 0.0
+
+    def carry(self, energy_j: float | None) -> None:
+        """Take joules of the router that no turn holds: the next one will; None where they are not known."""
+        self._carried_j = total((self._carried_j, energy_j))
 
     def slots(self, site: str) -> int:
         """How many generations a site takes at a time; 1 where it has gone."""
@@ -97,10 +101,10 @@ class TurnRunner:
                 choice = await self._chooser.choose(ask, within_s=patience_s, steps=progress.steps)
         except BaseException:
             # Refused or cancelled before there was a choice: no turn of its own, so the next one carries its joules.
-            self._refused_j = total((self._refused_j, window.stop().energy_j))
+            self.carry(window.stop().energy_j)
             raise
-        progress.router_energy_j = total((window.stop().energy_j, self._refused_j))
-        self._refused_j = 0.0
+        progress.router_energy_j = total((window.stop().energy_j, self._carried_j))
+        self._carried_j = 0.0
         progress.overhead_s = progress.elapsed_s()
         progress.fallback = choice.decision.fallback
         answered: Option | None = None

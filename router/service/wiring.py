@@ -19,11 +19,12 @@ from router.domain.errors import ConfigError
 from router.domain.ports import Backend, Embedder, Journal, Meter
 from router.embed.sentence import SentenceEmbedder
 from router.journal.sqlite import SqliteJournal
+from router.meters.window import SharedMeter
 from router.policy.registry import POLICY_NAMES
 from router.service.assembly import Parts, Service, assemble
 from router.service.benchmarks import measured_idle_w
 from router.service.engines import Engine
-from router.service.instruments import build_meters, build_source, build_sources, open_meters
+from router.service.instruments import build_source, build_sources, open_meter, open_meters
 from router.service.limits import Limits
 from router.service.memory import measured_loads
 from router.service.otel import Tracing
@@ -150,8 +151,14 @@ def build_reloader(settings: Settings, local: Meter | None, provisioner: Provisi
     """What watches models.yaml; this machine's meter is used on, since its windows share one device."""
 
     def build_engine(site: Site, catalogue: Catalogue) -> Engine:
-        meter = local if local is not None and site.runs_here else build_meters(catalogue)[site.name]
-        return Engine(site, build_backend(site, catalogue, settings), meter)
+        nonlocal local
+        backend = build_backend(site, catalogue, settings)  # first: where it is refused, nothing samples yet
+        if site.runs_here and local is not None:
+            return Engine(site, backend, local)
+        meter = open_meter(site, catalogue, measured_idle_w(_runs_here(settings)))
+        if site.runs_here and isinstance(meter, SharedMeter):
+            local = meter
+        return Engine(site, backend, meter)
 
     return Reloader(
         settings.models_file,

@@ -12,6 +12,7 @@ import pytest
 from router.domain.chat import Delta, Finish, Usage
 from router.domain.errors import BackendUnavailableError, RequestError
 from tests.api.conftest import Running
+from tests.api.in_process import asked
 from tests.api.test_openai import CALL_PIECES, CARBON_KEYS, TOKENS
 
 CHAT = "/api/chat"
@@ -249,6 +250,13 @@ def test_show_takes_the_older_field_and_knows_only_what_there_is(http: httpx.Cli
     missing = http.post("/api/show", json={"model": "nobody"})
     assert missing.status_code == 404
     assert "nobody" in missing.json()["error"]
+
+
+async def test_a_model_whose_site_has_just_been_taken_out_can_still_be_shown() -> None:
+    async with asked() as (client, service):
+        service.engines.exchange({})
+        shown = await client.post("/api/show", json={"model": "large"})
+        assert (shown.status_code, shown.json()["capabilities"]) == (200, ["completion"])
 
 
 def test_ps_lists_what_answered_lately(http: httpx.Client) -> None:

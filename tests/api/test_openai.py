@@ -154,6 +154,15 @@ def test_what_shapes_the_answer_reaches_the_engine(http: httpx.Client, running: 
     assert answer["choices"][0]["finish_reason"] == "length"
 
 
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("limit", [0, -1, -2])
+def test_no_limit_is_what_other_servers_write_for_it(
+    http: httpx.Client, running: Running, field: str, limit: int
+) -> None:
+    assert http.post(CHAT, json={"messages": ASK, field: limit}).status_code == 200
+    assert running.stage.calls[-1].sampling.max_tokens is None
+
+
 def test_tool_calls_are_joined(http: httpx.Client, running: Running) -> None:
     running.stage.scenes["call tools"] = CALL_PIECES
     choice = http.post(CHAT, json={"messages": [{"role": "user", "content": "call tools"}]}).json()["choices"][0]
@@ -288,7 +297,7 @@ def test_a_failure_before_the_first_byte_keeps_its_status(http: httpx.Client, ru
         ({"directive": "L9"}, 400, "directive"),
         ({"temperature": "hot"}, 400, "temperature"),
         ({"temperature": 3}, 400, "temperature"),
-        ({"max_tokens": -1}, 400, "max_tokens"),
+        ({"max_tokens": -(10**30)}, 400, "max_tokens"),
         ({"n": 0}, 400, "n"),
         ({"n": 1000}, 400, "n"),
         ({"seed": 10**30}, 400, "seed"),

@@ -231,6 +231,50 @@ async def test_ollama_tool_calls_are_translated_both_ways(ollama: OllamaBackend,
     assert sent["tools"][0]["function"]["name"] == "weather"
 
 
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "book",
+        "strict": True,
+        "parameters": {
+            "type": "object",
+            "$defs": {"Place": {"type": "object", "properties": {"city": {"type": "string", "minLength": 1}}}},
+            "properties": {
+                "to": {"$ref": "#/$defs/Place"},
+                "when": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}], "default": None},
+                "guests": {
+                    "type": "array",
+                    "items": {"type": "object", "properties": {"age": {"type": "integer", "minimum": 0}}},
+                },
+            },
+            "required": ["to"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+async def test_a_tool_reaches_either_engine_as_it_came(backend: Backend, server: ScriptedServer) -> None:
+    odd = {"function": {"name": "odd", "parameters": {"type": ["object", "null"], "oneOf": []}}}
+    await collect(backend, ask(extra={"tools": [TOOL, odd]}))
+    assert server.requests[-1]["tools"] == [TOOL, odd]
+
+
+async def test_a_line_may_be_cut_anywhere_and_hold_a_line_separator(
+    ollama: OllamaBackend, server: ScriptedServer
+) -> None:
+    line = '{"message": {"role": "assistant", "content": "blüe\u2028sky"}, "done": false}\n'.encode()
+    end = b'{"message": {"role": "assistant", "content": ""}, "done": true, "done_reason": "stop"}'
+
+    async def bytewise() -> AsyncIterator[bytes]:
+        for byte in line + end:
+            yield bytes([byte])
+
+    server.reply_with = lambda: StreamingResponse(bytewise(), media_type="application/x-ndjson")
+    deltas, finish = await collect(ollama, ask())
+    assert (text_of(deltas), finish.reason) == ("blüe\u2028sky", "stop")
+
+
 async def test_a_tool_call_with_broken_arguments_is_the_callers_fault(ollama: OllamaBackend) -> None:
     call = {"function": {"name": "weather", "arguments": "{"}}
     with pytest.raises(RequestError, match="not JSON"):

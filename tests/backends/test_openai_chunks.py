@@ -15,6 +15,17 @@ def test_a_number_of_tokens_that_cannot_be_is_unknown(said: object) -> None:
     assert (usage.prompt_tokens, usage.output_tokens) == (7, None)
 
 
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_reasoning_is_read_under_both_of_its_names(field: str) -> None:
+    reader = ChunkReader("the engine")
+    piece = reader.take({"choices": [{"delta": {"content": None, field: "Well, "}}]})
+    assert piece is not None
+    assert (piece.text, piece.thinking) == ("", "Well, ")
+    both = reader.take({"choices": [{"delta": {"reasoning_content": "now", "reasoning": "now"}}]})
+    assert both is not None
+    assert both.thinking == "now"
+
+
 def test_half_a_character_becomes_one_that_can_be_sent() -> None:
     piece = ChunkReader("the engine").take(
         {"choices": [{"delta": {"content": "so \ud83d", "reasoning_content": "\ude00"}}]}

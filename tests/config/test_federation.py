@@ -333,3 +333,8 @@ def test_cascades_are_decided_by_what_pays_unless_switched(tmp_path: Path, line:
     file = tmp_path / "models.yaml"
     file.write_text(MINIMAL + line)
     assert load_catalogue(file).cascades == mode
+
+
+def test_a_file_that_states_no_confidence_keeps_a_margin(tmp_path: Path) -> None:
+    assert load_catalogue(write(tmp_path, MINIMAL)).confidence == 0.9
+    assert load_catalogue(write(tmp_path, MINIMAL + "confidence: .5\n")).confidence == 0.5

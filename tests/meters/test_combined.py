@@ -7,6 +7,7 @@ import pytest
 from router.domain.errors import ConfigError
 from router.domain.reading import Method
 from router.meters.combined import UNACCOUNTED, Breakdown, CombinedCounter
+from router.meters.discipline import IdleKnown
 from router.meters.recording import ReplayClock
 from router.meters.replay import ReplayCounter
 from router.meters.window import SharedMeter
@@ -99,3 +100,22 @@ def test_it_is_a_counter_like_any_other_for_windows_that_overlap() -> None:
 def test_no_parts_or_one_with_the_remainders_name_is_refused(parts: dict[str, ReplayCounter]) -> None:
     with pytest.raises(ConfigError, match="parts"):
         CombinedCounter(parts)
+
+
+class Sampled(ReplayCounter):
+    """A counter that something samples for, until it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__([0.0])
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_a_meter_that_is_closed_ends_what_samples_for_every_instrument_below_it() -> None:
+    gpu, wall = Sampled(), Sampled()
+    unsampled = ReplayCounter([0.0])
+    SharedMeter(IdleKnown(CombinedCounter({"gpu": gpu, "cpu": unsampled}, wall=wall), 10.0)).close()
+    assert gpu.is_closed
+    assert wall.is_closed

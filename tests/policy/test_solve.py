@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from router.domain.errors import PolicyError
 from router.domain.estimates import FloatArray
+from router.meters.recording import ReplayClock
+from router.meters.replay import ReplayCounter
+from router.meters.window import SharedMeter
 from router.policy.program import Budget, Capacity, Program
 from router.policy.solve import solve
 
@@ -203,6 +206,36 @@ def test_a_budget_that_binds_lowers_the_grams() -> None:
 def test_capacity_comes_from_slots() -> None:
     limit: FloatArray = Capacity.of_slots(np.array([0]), np.array([10.0]), 1.0).limit_s_per_s
     assert limit.tolist() == [7.0]
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 8])
+def test_of_a_site_as_busy_as_its_rows_a_share_of_the_devices_time_is_planned_for(at_a_time: int) -> None:
+    """Answers that overlap share the device: what their rows say of it sums to its time, not to that of the slots."""
+    clock = ReplayClock()
+    meter = SharedMeter(ReplayCounter([0.0]), clock=clock)
+    windows = [meter.start() for _ in range(at_a_time)]
+    clock.sleep(10.0)
+    seconds = [window.stop().device_s or 0.0 for window in windows]
+    served_per_s = at_a_time / 10.0
+    slots = np.array([at_a_time]) / at_a_time
+    limit = Capacity.of_slots(np.array([0]), slots, served_per_s).limit_s_per_s
+    assert limit[0] == pytest.approx(0.7 * served_per_s * np.mean(seconds))
+
+
+def test_a_plan_on_its_limits_is_within_them_whatever_its_last_digits_are() -> None:
+    x, grams = np.array([[0.3, 0.7], [0.6, 0.4]]), 0.3
+    seconds = float((0.5 * DURATION * x).sum())
+
+    def limited(by: float) -> list[Program]:
+        capacity = Capacity(np.array([0, 0]), np.array([by * 0.1 * seconds]), rate_per_s=0.1)
+        return [
+            simple(duration_s=DURATION, max_mean_duration_s=by * seconds),
+            simple(duration_s=DURATION, capacity=capacity),
+            simple(budget=Budget(by * 3600.0 * 0.1 * grams, rate_per_s=0.1)),
+        ]
+
+    assert all(program.carries(x, grams) for program in limited(1.0 - 1e-12))
+    assert not any(program.carries(x, grams) for program in limited(1.0 - 1e-6))
 
 
 def test_latency_rows_need_durations() -> None:

@@ -61,6 +61,7 @@ def catalogue(
         },
         aliases={"gpt-4o": "auto"},
         floor=floor,
+        confidence=0.5,
     )
 
 

@@ -17,6 +17,7 @@ from router.domain.record import Outcome
 from router.service.ask import Ask
 from router.service.assembly import Service
 from router.service.chooser import Chooser
+from router.service.conditions import have_moved
 from router.service.past import FEWEST_HOURS, Past
 from router.service.planner import Memory, Planner
 from router.service.traffic import Traffic
@@ -181,6 +182,29 @@ async def test_a_rush_moves_the_plan_to_options_the_slots_can_carry() -> None:
     assert row["price_g_per_unit"] > 0.0
     assert mean_seconds(rush) < 0.9 * mean_seconds(calm)
     assert shown["expected_quality"] >= shown["floor_quality"] - 1e-6
+    await service.close()
+
+
+async def test_rows_of_answers_that_shared_the_device_leave_less_of_its_time_to_plan_for() -> None:
+    """Measured with all four slots busy, an answer's device seconds are a quarter of its wall seconds."""
+    rows = [
+        replace(
+            row, outcomes=tuple(replace(o, concurrency=4, duration_s=(o.duration_s or 0) / 4) for o in row.outcomes)
+        )
+        for row in federation.measurements()
+    ]
+    service = federation.build(measured=rows)
+    plans = planner(service, Live(385.0), Memory(traffic=rushed(Clock(), 0.1)))
+    await plans.refresh()
+    row = {r["row"]: r for r in plan_json(plans.current)["plan"]["rows"]}["capacity of local"]
+    assert row["limit"] == pytest.approx(0.7)
+    decider, before = plans.current.decider, plans.current.conditions
+    assert decider is not None
+    seconds = np.nan_to_num(decider.estimates.duration_s)
+    per_s = 1.0 / float(decider.estimates.w @ seconds.max(axis=1))  # more than .7, less than .7 times the slots
+    assert have_moved(before, replace(before, rate_per_s=per_s), decider.estimates, service.catalogue)
+    alone = replace(before, levels={})
+    assert not have_moved(alone, replace(alone, rate_per_s=per_s), decider.estimates, service.catalogue)
     await service.close()
 
 

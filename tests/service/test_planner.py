@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 from router.api.explain import plan_json
 from router.backends.scripted import ScriptedBackend
 from router.carbon.fixed import FixedIntensity
+from router.domain.errors import StoreError
+from router.domain.ports import IntensitySource
 from router.domain.reading import Intensity
+from router.service.assembly import Service
 from router.service.planner import Memory, Planner
 from router.service.traffic import Traffic
+from router.store.memory import MemoryStore
 from tests.service import federation
 
 
@@ -131,3 +136,71 @@ async def test_validation_prompts_stay_held_out() -> None:
 
 async def test_the_fixed_source_ships_as_the_default() -> None:
     assert (await FixedIntensity(385.0).intensity("DE")) is not None
+
+
+class Away(MemoryStore):
+    """A store that cannot be asked while it is away; it says on which threads it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = False
+        self.threads: set[threading.Thread] = set()
+
+    @property
+    def generation(self) -> int:
+        self.threads.add(threading.current_thread())
+        if self.is_away:
+            raise StoreError("the server does not answer")
+        return super().generation
+
+
+def kept_by(store: Away, service: Service, source: IntensitySource) -> Planner:
+    """A planner of the service's federation over this store, with all of its rows."""
+    rows = federation.measurements()
+    store.add(rows, service.embedder.embed([row.prompt for row in rows]))
+    return Planner(service.catalogue, store, service.engines, {"local": source})
+
+
+async def test_while_the_store_is_away_everything_else_is_followed_and_the_notes_say_so() -> None:
+    backend = ScriptedBackend(models=("small", "large"))
+    service, store, dial = federation.build(backend=backend), Away(), Dial()
+    planner = kept_by(store, service, dial)
+    await planner.refresh()
+    store.is_away, dial.value = True, 38.5
+    backend._models = ("large",)
+    assert await planner.refresh(force=True)
+    assert planner.current.intensities["local"].g_per_kwh == 38.5
+    assert {option.model for option in planner.current.available} == {"large"}
+    assert planner.current.decider is not None, "planned with the rows that were read last"
+    assert any("cannot be read, those read last stay" in note for note in plan_json(planner.current)["notes"])
+    assert not await planner.refresh(), "said once, and not planned anew every second"
+    store.is_away = False
+    assert await planner.refresh()
+    assert planner.current.trouble is None
+    await service.close()
+
+
+async def test_a_store_that_is_away_from_the_start_leaves_every_prompt_to_the_reference() -> None:
+    service, store = federation.build(), Away()
+    planner = kept_by(store, service, Dial())
+    store.is_away = True
+    await planner.refresh()
+    assert planner.current.decider is None
+    assert planner.current.reference is not None
+    assert any("every prompt takes the reference" in note for note in plan_json(planner.current)["notes"])
+    assert not any("the store is empty" in note for note in planner.current.notes)
+    store.is_away = False
+    assert await planner.refresh()
+    assert planner.current.decider is not None
+    await service.close()
+
+
+async def test_the_event_loop_never_waits_for_the_store() -> None:
+    service, store = federation.build(), Away()
+    planner = kept_by(store, service, Dial())
+    store.threads.clear()
+    await planner.refresh()
+    await planner.refresh()
+    assert store.threads
+    assert threading.current_thread() not in store.threads
+    await service.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,15 +16,19 @@ import pytest
 from router.backends.scripted import Fault, ScriptedBackend
 from router.carbon.fixed import FixedIntensity
 from router.config.federation import load_catalogue
+from router.config.settings import Settings
 from router.domain.catalogue import Catalogue, Site
 from router.domain.chat import Message
-from router.domain.errors import ConfigError
+from router.domain.errors import ConfigError, StoreError
 from router.meters.none import NoMeter
+from router.meters.replay import ReplayCounter
+from router.meters.window import SharedMeter
 from router.service.ask import Ask
 from router.service.assembly import Service
-from router.service.engines import Engine
+from router.service.engines import Engine, Engines
 from router.service.progress import Done
 from router.service.reload import Reloader
+from router.service.wiring import build_reloader
 from tests.service import federation
 
 BEGIN = """
@@ -175,3 +181,95 @@ async def test_an_answer_under_way_ends_on_the_old_engine_which_is_closed_afterw
         await asyncio.gather(task, return_exceptions=True)
         await here.service.engines.refresh(force=True)
         assert old in here.closed
+
+
+async def test_a_change_that_was_read_is_used_although_that_refresh_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path) as here:
+        here.write(BEGIN + "floor: .8\n")
+        await here.models()
+        here.write(BEGIN + "floor: .9\n")  # nothing else that a plan rests on changes with it
+        planner = here.service.planner
+
+        def fail(*_: object) -> None:
+            raise StoreError("something went wrong")
+
+        monkeypatch.setattr(planner, "_plan", fail)
+        with pytest.raises(StoreError):
+            await planner.refresh()
+        monkeypatch.undo()
+        assert str(here.service.catalogue.floor) == "0.8"
+        assert await planner.refresh(), "the file has not changed again, but its change is still due"
+        assert str(here.service.catalogue.floor) == "0.9"
+        assert not await planner.refresh()
+
+
+class Sampling(ReplayCounter):
+    """A counter that something samples for, until it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__([0.0])
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_an_engine_that_is_replaced_takes_its_own_meter_along_and_leaves_that_of_this_machine() -> None:
+    counters = {"far": Sampling(), "near": Sampling()}
+    sites = {"far": Site("far", url="http://10.0.0.7:11434"), "near": Site("near")}
+    engines = Engines(
+        {name: Engine(sites[name], ScriptedBackend(), SharedMeter(counters[name])) for name in ("far", "near")}
+    )
+    engines.exchange({})
+    await engines.refresh()
+    assert counters["far"].is_closed
+    assert not counters["near"].is_closed
+
+
+def samplers() -> int:
+    return sum(thread.name == "power samples" for thread in threading.enumerate())
+
+
+LAB = """
+sites:
+  local: {engine: scripted, intensity_g_per_kwh: 385}
+  lab: {engine: ollama, url: "http://10.0.0.7:11434", intensity_g_per_kwh: 20, wall: {url: "http://127.0.0.1:9/x"}}
+models:
+  small: {parameters: 1e8}
+"""
+
+
+async def test_a_reload_opens_one_meter_and_it_keeps_the_idle_watts_that_were_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MISSING", raising=False)
+    here = World(tmp_path / "models.yaml")
+    settings = Settings(data_dir=tmp_path, models_file=here.file)
+    settings.measurements_dir.mkdir(parents=True)
+    phase = {"lab": {"idle_w": 60.0, "source": "wall: http://127.0.0.1:9/x (apower)"}}
+    (settings.measurements_dir / "a.runs.json").write_text(json.dumps({"a": {"baseline": phase}}))
+    here.write(LAB)
+    before = load_catalogue(here.file)
+    shared = SharedMeter(ReplayCounter([0.0]))
+    engines = {name: Engine(site, ScriptedBackend(), shared) for name, site in before.sites.items()}
+    sources = {name: FixedIntensity(20.0) for name in before.sites}
+    reloader, were = build_reloader(settings, shared, None), samplers()
+
+    here.write(LAB + "  large: {parameters: 1e9, sites: [local, lab]}\n")
+    reloaded = reloader.poll(before, engines, sources)
+    assert reloaded is not None
+    meters = {name: engine.meter for name, engine in reloaded.engines.items()}
+    assert meters["local"] is shared
+    assert isinstance(meters["lab"], SharedMeter)
+    assert meters["lab"].counter.idle_w == 60.0
+    assert samplers() == were + 1
+    await reloaded.engines["lab"].close()
+    assert samplers() == were
+
+    refused = "  locked: {engine: ollama, url: 'http://10.0.0.8:1', intensity_g_per_kwh: 20, api_key_env: MISSING}\n"
+    here.write(LAB.replace("models:", refused + "models:") + "  huge: {parameters: 1e10, sites: [local, lab]}\n")
+    assert reloader.poll(before, engines, sources) is None
+    assert "MISSING" in (reloader.trouble or "")
+    assert samplers() == were, "a change that is refused leaves nothing running"

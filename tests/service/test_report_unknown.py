@@ -124,3 +124,30 @@ def test_idle_watts_that_models_yaml_states_are_not_called_measured() -> None:
     site = replace(federation.sites["local"], idle_w=10.0)
     found = report(TURNS, replace(federation, sites={"local": site}))
     assert (part(found, "idle").method, part(found, "idle").source) == ("sourced", "idle_w in models.yaml")
+
+
+def answered_elsewhere(**own: object) -> Report:
+    """Everything was answered at `far`; the router's own machine is `local`, whose intensity a source would say."""
+    federation = with_site("far", url="http://10.0.0.5:11434", zone="DE", intensity_g_per_kwh=None)
+    local = replace(federation.sites["local"], intensity_g_per_kwh=None, **own)  # type: ignore[arg-type]
+    federation = replace(federation, sites={**federation.sites, "local": local})
+    return report([turn(n, site="far") for n in (1, 2)], federation)
+
+
+def test_a_router_that_answers_nothing_itself_takes_the_intensity_of_its_zone() -> None:
+    found = answered_elsewhere(zone="DE")
+    assert part(found, "router").operational_g == pytest.approx(2.0 * 360.0 / 3.6e6)
+    assert "intensity of far" in part(found, "router").source
+    assert found.marginal.g_per_request is not None
+
+
+def test_a_router_in_a_zone_of_its_own_takes_the_figure_stated_for_when_nobody_tells() -> None:
+    found = answered_elsewhere(zone="FR", intensity_fallback_g_per_kwh=50.0)
+    assert part(found, "router").operational_g == pytest.approx(2.0 * 50.0 / 3.6e6)
+    assert "intensity_fallback_g_per_kwh" in part(found, "router").source
+
+
+def test_no_intensity_is_made_up_for_a_router_in_a_zone_nobody_tells_of() -> None:
+    found = answered_elsewhere(zone="FR")
+    assert part(found, "router").operational_g is None
+    assert any("grid intensity at local" in text for text in found.marginal.unknown)

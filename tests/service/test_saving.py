@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from router.domain.errors import RequestError
-from router.service.saving import request_saving, site_saving
+from router.domain.record import Turn
+from router.service.saving import SiteSaving, request_saving, site_saving
 from router.service.tally import tally
 from tests.service.federation import catalogue
 from tests.service.ledgers import K1_G_PER_S, turn
@@ -82,12 +83,14 @@ def test_a_utilisation_that_is_no_share_is_refused(utilisation: float) -> None:
 def test_a_request_whose_joules_or_whose_references_are_unknown_is_on_neither_side() -> None:
     without = turn(2, energy_j=70.0, reference_energy_j=None, reference_device_s=None, reference_operational_g=None)
     unknown = turn(3, energy_j=None, operational_g=None, saved_g=None)
-    others = {"sites": SITES, "period_s": 40.0, "idle_w": {"local": 10.0}, "router_g": 0.0}
-    alone = site_saving(tally([turn(1)]), **others)
-    found = site_saving(tally([turn(1), without, unknown]), **others)
+
+    def saving(*turns: Turn) -> SiteSaving:
+        return site_saving(tally(turns), SITES, period_s=40.0, idle_w={"local": 10.0}, router_g=0.0)
+
+    alone, found = saving(turn(1)), saving(turn(1), without, unknown)
     assert found.saved_g == pytest.approx(alone.saved_g)
     assert found.share == pytest.approx(alone.share)
     assert (found.unknown, found.left_out, alone.left_out) == ((), 2, 0)
-    nothing = site_saving(tally([without]), **others)
+    nothing = saving(without)
     assert nothing.saved_g is None
     assert nothing.unknown == ("joules of the reference for 1 answers",)

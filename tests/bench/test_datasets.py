@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from bench.datasets.hub import Hub, rows
+from bench.datasets.item import GRADER_NAMES, item_from_json
 from bench.datasets.own import PROMPTS, load_items, own_categories
 from bench.datasets.public import SETS, load_folder, load_hub
 from bench.graders.registry import grade_answer
 from router.domain.errors import ConfigError, MeasurementError
+from router.store.codec import measurement_from_json
 
 SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "prompts"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no public sets at {SHARED}")
@@ -179,3 +181,12 @@ def test_the_hub_is_refused_where_it_cannot_serve() -> None:
         load_hub(["gsm8k", "wmt"], revision="abc")
     with pytest.raises(ConfigError, match="pinned to no revision"):
         list(rows(Hub("wmt/wmt18", None, split="test")))
+
+
+def test_the_lines_that_the_documentation_shows_are_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "measuring.md").read_text("utf-8")
+    prompts, rows = (block.split("```")[0] for block in text.split("```json")[1:])
+    items = [item_from_json(json.loads(line)) for line in prompts.strip().splitlines()]
+    assert {item.grader for item in items} == set(GRADER_NAMES)
+    (outcome,) = measurement_from_json(json.loads(rows)).outcomes
+    assert (outcome.quality, outcome.energy_j, outcome.method) == (1.0, 31.5, "measured")

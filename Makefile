@@ -64,9 +64,10 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "carbon-router needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@echo "creating the environment in $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "no environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
-$(VENV)/.torch: | $(BIN)/python
+$(VENV)/.torch: pyproject.toml | $(BIN)/python
 	@if $(BIN)/python -c 'import importlib.metadata as m, sys; sys.exit("torch==" + m.version("torch").split("+")[0] != "$(TORCH)")' 2>/dev/null; then :; \
 	elif ! command -v nvidia-smi >/dev/null && [ -n "$(TORCH_INDEX)" ] && $(BIN)/python -c 'import urllib.request as u; u.urlopen("$(TORCH_INDEX)/", timeout=3)' 2>/dev/null; then \
 	  echo "installing $(TORCH) (CPU build, about 200 MB)"; $(PIP) --index-url $(TORCH_INDEX) "$(TORCH)"; \

@@ -130,11 +130,11 @@ class Corpus:
         """
         from router.store.codec import read_measurements
 
-        first = read_measurements(known)
-        second = [] if heldout is None else read_measurements(heldout)
+        first = _graded(read_measurements(known))
+        second = [] if heldout is None else _graded(read_measurements(heldout))
         for path, rows in ((known, first), (heldout, second)):
             if path is not None and not rows:
-                raise MeasurementError("no measurements in it", file=str(path))
+                raise MeasurementError("no graded measurements in it", file=str(path))
         everything = [*first, *second]
         sides: tuple[tuple[int, ...], tuple[int, ...]] | None = None
         if second:
@@ -175,3 +175,8 @@ class Corpus:
             max(seed, 0),
         )
         return Fold(seed, held, np.array(unseen, dtype=np.int64), decider, view, len(known), cascading)
+
+
+def _graded(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Those any answer was graded on: on the others nothing can be scored, neither promised nor held out."""
+    return [m for m in measurements if any(outcome.quality is not None for outcome in m.outcomes)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import re
 import secrets
@@ -22,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from router.backends.gguf import GgufError, read_head
+from router.backends.gguf import GgufError, GgufHead, read_head
 from router.backends.openai_chunks import ChunkReader, to_openai
 from router.backends.residents import Residents
 from router.backends.weights import distrust, locate
@@ -36,6 +37,8 @@ from router.domain.errors import (
     WeightsError,
 )
 from router.domain.ports import ServedModel
+
+logger = logging.getLogger(__name__)
 
 ENGINE = "the embedded engine"
 DEFAULT_CONTEXT_TOKENS = 8192
@@ -93,6 +96,7 @@ class EmbeddedBackend:
         self._residents: Residents[_Loaded] = Residents(memory_bytes, _unload)
         self._pool = ThreadPoolExecutor(MANY_THREADS, thread_name_prefix="embedded")
         self._runs: set[asyncio.Task[None]] = set()
+        self._troubles: dict[str, str | None] = {}
         self.running = 0
         """Generations under way."""
 
@@ -138,7 +142,7 @@ class EmbeddedBackend:
 
     async def _run(self, run: _Run, name: str, weights: Weights) -> None:
         path = await asyncio.to_thread(self._locate, name, weights)
-        context_tokens, size_bytes = self._dimensions(name, path)
+        context_tokens, size_bytes = await asyncio.to_thread(self._dimensions, name, path)
 
         def load() -> _Loaded:
             chat = load_chat(path, context_tokens, self._slots, self._threads)
@@ -184,7 +188,7 @@ class EmbeddedBackend:
     def _dimensions(self, name: str, path: Path) -> tuple[int, int]:
         """Context window of a slot in tokens, and about how many bytes the loaded model takes."""
         try:
-            head = read_head(path)
+            head = _head(path, path.stat().st_mtime_ns)
         except (GgufError, OSError) as error:
             raise _unloadable(path) from error
         model, _weights = self._models[name]
@@ -196,7 +200,7 @@ class EmbeddedBackend:
         known = self._models.get(name)
         try:
             path = _found(name, known[1], self._cache_dir) if known else None
-            template = _template(path, path.stat().st_mtime_ns) if path else None
+            template = _head(path, path.stat().st_mtime_ns).template if path else None
         except (BackendError, GgufError, OSError):
             return None
         if template is None:
@@ -206,8 +210,16 @@ class EmbeddedBackend:
     def _present(self) -> tuple[ServedModel, ...]:
         served = []
         for name, (_model, weights) in self._models.items():
-            if path := _found(name, weights, self._cache_dir):
-                served.append(ServedModel(name, weights.sha256, path.stat().st_size))
+            try:
+                path = locate(name, weights, self._cache_dir)
+                if path is not None:
+                    served.append(ServedModel(name, weights.sha256, path.stat().st_size))
+                trouble = None
+            except (WeightsError, OSError) as error:  # one file that cannot be had must not hold up the others
+                trouble = str(error)
+            if trouble is not None and self._troubles.get(name) != trouble:
+                logger.warning("%s cannot run: %s", name, trouble)
+            self._troubles[name] = trouble
         return tuple(served)
 
 
@@ -314,9 +326,9 @@ def _found(name: str, weights: Weights, cache_dir: Path) -> Path | None:
 
 
 @functools.cache
-def _template(path: Path, _changed_ns: int) -> str | None:
-    """The model's chat template; reading past its vocabulary takes half a second, so it is read once."""
-    return read_head(path).template
+def _head(path: Path, _changed_ns: int) -> GgufHead:
+    """What the file says of the model; reading past its vocabulary takes a quarter of a second, so it is read once."""
+    return read_head(path)
 
 
 def _unloadable(path: Path) -> BackendError:

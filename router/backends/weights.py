@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from router.domain.catalogue import Model, Weights
 from router.domain.errors import WeightsError
 
 SPARE_BYTES = 64 << 20  # left free for everything else on the disk
+
+_hashing = threading.Lock()
+_hashes: dict[Path, tuple[tuple[int, int, int], str]] = {}  # file -> (inode, size, time of change), its SHA-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def locate(model_name: str, weights: Weights, cache_dir: Path) -> Path | None:
         if not path.is_file() or path.stat().st_size != size:
             return None
         if not _is_vouched(path, sha256):
-            if _sha256(path) != sha256:
+            if _hashed(path) != sha256:
                 return None
             _vouch(path, sha256)
         return path
@@ -120,6 +124,8 @@ def verify(model_name: str, weights: Weights, cache_dir: Path) -> Path:
 
 def distrust(path: Path) -> None:
     """Forget that a file was verified, so that the next look hashes it (for an engine that cannot load it)."""
+    with _hashing:
+        _hashes.pop(path, None)
     with contextlib.suppress(OSError):
         _voucher(path).unlink(missing_ok=True)
 
@@ -267,7 +273,7 @@ def _voucher(path: Path) -> Path:
 def _vouch(path: Path, sha256: str) -> None:
     stat = path.stat()
     note = {"sha256": sha256, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    with contextlib.suppress(OSError):  # a read-only cache is fine: the file is then hashed each time
+    with contextlib.suppress(OSError):  # a read-only cache is fine: the file is then hashed once a process
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         temporary.write_text(json.dumps(note), encoding="utf-8")
         temporary.replace(_voucher(path))
@@ -280,6 +286,17 @@ def _is_vouched(path: Path, sha256: str) -> bool:
         return False
     stat = path.stat()
     return bool(note == {"sha256": sha256, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns})
+
+
+def _hashed(path: Path) -> str:
+    """The file's hash, computed once for as long as it is the same file: engines look every few seconds."""
+    with _hashing:
+        stat = path.stat()
+        state = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        known = _hashes.get(path)
+        if known is None or known[0] != state:
+            known = _hashes[path] = (state, _sha256(path))
+        return known[1]
 
 
 def _sha256(path: Path) -> str:

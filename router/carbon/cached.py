@@ -102,6 +102,11 @@ class _Kept(Generic[T]):
     flight: asyncio.Task[None] | None = None
 
 
+def seconds_awake_or_not() -> float:
+    """Seconds that never go back and go on while the machine sleeps: a value is as old as the calendar says."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 @dataclass(slots=True)
 class _Zone:
     """What is known of one zone."""
@@ -119,7 +124,7 @@ class CachedIntensity:
         *,
         fallback: IntensitySource | None = None,
         timing: Timing = Timing(),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = seconds_awake_or_not,
         uniform: Callable[[float, float], float] = random.uniform,
         calendar: Callable[[], float] = time.time,
     ) -> None:

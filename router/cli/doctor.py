@@ -97,6 +97,9 @@ async def _engines(service: Service) -> list[Finding]:
         served = [f"{name} at {o.site}" for o in plain if (name := await service.engine_name(o))]
         if served:
             findings.append(Finding(f"model {model.name}", "ok", f"served by {', '.join(served)}"))
+        elif model.weights is not None and model.weights.path is not None:
+            todo = "carbon-router models check says why; correct weights.path in models.yaml"
+            findings.append(Finding(f"model {model.name}", "warning", f"{model.weights.path} cannot be used", todo))
         elif model.weights is not None:
             todo = f"carbon-router models pull {model.name}"
             findings.append(Finding(f"model {model.name}", "warning", "its weights are not on this machine", todo))

@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from router.backends.weights import Progress as FetchProgress
-from router.backends.weights import cached_path
+from router.backends.weights import cache_file, cached_path, verify
 from router.cli.output import JsonOption, print_json, print_table
 from router.config.federation import load_catalogue
 from router.config.settings import load_settings
@@ -83,12 +83,20 @@ def _add_estimates(rows: list[dict[str, object]], measurements: Sequence[Measure
 @app.command(help="Check models.yaml and say what is wrong with file, line and key.")
 def check(models_file: ModelsFile = None) -> None:
     """Load the federation and report."""
+    from router.policy.registry import POLICY_NAMES
     from router.service.instruments import build_source
 
     settings = load_settings(models_file=models_file)
-    catalogue = load_catalogue(settings.models_file)
+    catalogue = load_catalogue(settings.models_file, policies=POLICY_NAMES)
     for site in catalogue.sites.values():
         build_source(site)  # a trace is a file of its own, which may be missing or damaged
+    for model in catalogue.models.values():
+        if model.weights is None:
+            continue
+        if model.weights.path is None and not cache_file(model.name, model.weights, settings.cache_dir).exists():
+            typer.echo(f"{model.name}: its weights are not here yet (`carbon-router models pull {model.name}`)")
+            continue
+        verify(model.name, model.weights, settings.cache_dir)
     typer.echo(
         f"{settings.models_file} is fine: {len(catalogue.models)} models x {len(catalogue.directives)} directives "
         f"on {len(catalogue.sites)} site(s), {len(catalogue.options())} options; floor {catalogue.floor}"
@@ -111,6 +119,11 @@ def pull_models(
             typer.echo(f"{model.name} is there")
         elif model.weights is None:
             typer.echo(f"{model.name} has no weights in {settings.models_file}: its engine has to bring them")
+        else:
+            raise ConfigError(
+                f"{model.weights.path}, the weights of {model.name}, cannot be used",
+                hint="`carbon-router models check` says why; correct weights.path in models.yaml",
+            )
 
 
 def _chosen(catalogue: Catalogue, names: Sequence[str] | None) -> list[Model]:

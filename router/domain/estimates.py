@@ -107,6 +107,8 @@ class Estimates:
             beyond the table, or None.
         plain_q: (C, O) the means of quality before shrinkage, NaN where nothing is known; or None.
         draws: What sampling alone does to the table, or None.
+        ungraded: (C,) categories no answer was graded in: only the reference may answer, and as nobody knows how
+            well it does, they are outside the floor. None where there are none.
     """
 
     categories: tuple[str, ...]
@@ -121,6 +123,20 @@ class Estimates:
     rows: PromptView | None = None
     plain_q: FloatArray | None = None
     draws: Draws | None = None
+    ungraded: NDArray[np.bool_] | None = None
+
+    @property
+    def stated_q(self) -> FloatArray:
+        """(C, O) expected quality as far as anybody knows it: NaN where nothing was graded."""
+        return self.q if self.ungraded is None else np.where(self.ungraded[:, None], np.nan, self.q)
+
+    @property
+    def graded_w(self) -> FloatArray:
+        """(C,) shares of the traffic that a statement about quality is about, summing to 1."""
+        if self.ungraded is None:
+            return self.w
+        w = np.where(self.ungraded, 0.0, self.w)
+        return np.asarray(w / w.sum()) if w.sum() > 0 else self.w
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ The pooled mean towards which an option is shrunk is thus taken relative to the 
 option measured on easy prompts only does not look good on hard ones. Joules and seconds are shrunk in the same
 way in logarithms (their errors are multiplicative), around the logarithm of the cell's mean. A cell with an
 effective number below ``MIN_PROMPTS``, or with fewer measured prompts than that which are more likely of this category
-than of any other, stays NaN: nothing is known of it, and a prior alone is no measurement.
+than of any other (or with less than ``MIN_SHARE`` of those there are: one prompt misread tells nothing), stays NaN:
+nothing is known of it, and a prior alone is no measurement.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from router.domain.estimates import Draws, Estimates, FloatArray, Known
 from router.estimate.directives import added, membership
 
 MIN_PROMPTS = 1.0
+MIN_SHARE = 0.05
 PSEUDO_PROMPTS = 4.0
 
 
@@ -85,12 +87,16 @@ def estimate(
     chosen = reference_of(known, reference)
     q, se = _bounded(quality.mean), quality.se.copy()
     energy_j, duration_s = energy.mean.copy(), duration.mean.copy()
+    ungraded = np.asarray(~np.isfinite(q).any(axis=1))  # (C,)
     for c in np.flatnonzero(~(np.isfinite(q) & np.isfinite(energy_j)).any(axis=1)):
-        # Nobody measured this category: only the reference may answer it, at its own pooled figures.
-        q[c, chosen] = np.nanmean(known.quality[:, chosen])
-        se[c, chosen] = np.nanstd(known.quality[:, chosen])
-        energy_j[c, chosen] = np.nanmean(known.energy_j[:, chosen])
-        duration_s[c, chosen] = _column_mean(known.duration_s)[chosen]
+        # Nobody measured this category: only the reference may answer it, at its own pooled figures where it has none.
+        if not np.isfinite(q[c, chosen]):
+            q[c, chosen] = np.nanmean(known.quality[:, chosen])
+            se[c, chosen] = np.nanstd(known.quality[:, chosen])
+        if not np.isfinite(energy_j[c, chosen]):
+            energy_j[c, chosen] = np.nanmean(known.energy_j[:, chosen])
+        if not np.isfinite(duration_s[c, chosen]):
+            duration_s[c, chosen] = _column_mean(known.duration_s)[chosen]
     return Estimates(
         categories=categories,
         options=known.options,
@@ -102,6 +108,7 @@ def estimate(
         n=quality.n,
         reference=chosen,
         plain_q=np.where(np.isfinite(quality.mean), cell_mean(p, known.quality), np.nan),
+        ungraded=ungraded if ungraded.any() else None,
     )
 
 
@@ -128,14 +135,17 @@ def shrink(p: FloatArray, y: FloatArray, models: FloatArray | None = None) -> Ce
     if models is not None and models.shape[1] < models.shape[0]:
         alone = shrink(p, y)
         beside = added(p, y, cell_mean(p, y), alone.n, models)
-        of_models = shrink(p, _mean_of(y - p @ beside, models)).mean @ models.T
+        # Taken, not multiplied: a model unknown in a category is NaN there, and must not make the others so.
+        of_models = shrink(p, _mean_of(y - p @ beside, models)).mean[:, models.argmax(axis=1)]
         return replace(alone, mean=np.where(np.isfinite(alone.mean), of_models + beside, np.nan))
     given = np.isfinite(y)
     value = np.where(given, y, 0.0)
     mass = p.T @ given  # (C, O)
     # Many prompts of other tasks, each a little like this one, add up to a large n and say nothing about it.
-    named = (p >= p.max(axis=1, keepdims=True)).T.astype(np.float64) @ given  # (C, O)
-    n = np.where(named >= MIN_PROMPTS, _divide(mass**2, (p**2).T @ given), 0.0)
+    is_named = (p >= p.max(axis=1, keepdims=True)).T.astype(np.float64)  # (C, n)
+    named = is_named @ given  # (C, O)
+    fewest = np.maximum(MIN_PROMPTS, MIN_SHARE * is_named.sum(axis=1, keepdims=True))  # (C, 1)
+    n = np.where(named >= fewest, _divide(mass**2, (p**2).T @ given), 0.0)
     mean = _divide(p.T @ value, mass)
     own2 = _error2(p, value, given, n)
     paired2 = _error2(p, _against_the_others(y), given, n)

@@ -132,7 +132,7 @@ class Decider:
         """(O,) grams and quality of a prompt of the traffic, NaN where unknown."""
         table = grams_of(self.estimates, self.terms).table
         w, r = self.estimates.w, self.estimates.reference
-        return pooled_grams(w, table, r), pooled_quality(w, self.estimates.q, r)
+        return pooled_grams(w, table, r), pooled_quality(self.estimates.graded_w, self.estimates.q, r)
 
     def typical_reference(self, tokens: float) -> tuple[float, float]:
         """Joules and device seconds of the reference for a prompt of the traffic with so many tokens more to read."""

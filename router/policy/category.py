@@ -95,16 +95,24 @@ class Posed:
 
 
 def program_of(estimates: Estimates, terms: Terms) -> Posed:
-    """The program of these estimates under these terms."""
+    """The program of these estimates under these terms.
+
+    What nobody graded is outside the floor: its row is given the quality asked for, so that it neither pays for what
+    others lose nor has to be paid for.
+    """
     grams = grams_of(estimates, terms)
     reference_q = reference_quality_of(estimates)
-    reference_quality = float(estimates.w @ reference_q)
+    reference_quality = float(estimates.graded_w @ reference_q)
     target = target_of(terms, reference_quality)
+    q = estimates.q
+    if estimates.ungraded is not None:
+        reference_q = np.where(estimates.ungraded, target.quality, reference_q)
+        q = np.where(estimates.ungraded[:, None] & np.isfinite(q), target.quality, q)
     category_floor = None
     if terms.slack is not None and reference_quality > 0:
         share = target.quality / reference_quality
         category_floor = max(share - terms.slack, 0.0) * reference_q
-    program = Program(w=estimates.w, g=grams.table, q=estimates.q, floor=target.quality, category_floor=category_floor)
+    program = Program(w=estimates.w, g=grams.table, q=q, floor=target.quality, category_floor=category_floor)
     if terms.limits is None:
         return Posed(program, target)
     return Posed(*_with_limits(program, estimates, terms, terms.limits, target))
@@ -169,14 +177,14 @@ def plan_of(name: str, solution: Solution, posed: Posed, estimates: Estimates, t
         w=estimates.w,
         x=solution.x,
         g=program.g,
-        q=program.q,
+        q=estimates.stated_q,
         reference=r,
         floor=terms.floor,
         floor_quality=target.quality,
         expected_g=solution.expected_g,
-        expected_quality=solution.expected_q,
+        expected_quality=target.quality + (solution.expected_q - target.quality) / _graded_share(estimates),
         reference_g=float(pooled_grams(estimates.w, program.g, r)[r]),
-        reference_quality=float(pooled_quality(estimates.w, program.q, r)[r]),
+        reference_quality=float(pooled_quality(estimates.graded_w, estimates.q, r)[r]),
         price_of_quality_g=solution.price_of_quality_g,
         feasible=solution.feasible,
         reachable_quality=None if solution.price_of_quality_g is not None else solution.reachable_quality,
@@ -185,6 +193,13 @@ def plan_of(name: str, solution: Solution, posed: Posed, estimates: Estimates, t
         duals=_duals(solution, sites),
         shed=shed,
     )
+
+
+def _graded_share(estimates: Estimates) -> float:
+    """Share of the traffic that the floor is about."""
+    if estimates.ungraded is None:
+        return 1.0
+    return max(float(estimates.w[~estimates.ungraded].sum()), 1e-300)
 
 
 def _named(row: str, sites: tuple[str, ...]) -> str:
@@ -268,8 +283,9 @@ class _Judge:
         self._reference = estimates.reference
         self._share = 0.0 if posed.target.share is None else posed.target.share
         self._p = rows_of(known, estimates).p
-        self._v = importance(self._p, estimates.w)
         self._measured = np.isfinite(known.quality)
+        # What nobody graded is in the program at the floor's own quality, and as sure as that.
+        self._v = np.where(self._measured.any(axis=1), importance(self._p, estimates.w), 0.0)
         expected = np.nan_to_num(self._p @ np.nan_to_num(estimates.q))
         self._truth = np.where(self._measured, known.quality, expected)
         self._error_of_cells = error_of_cells(estimates)
@@ -289,7 +305,7 @@ class _Judge:
         weight = self._p @ x  # (n, O)
         weight[:, self._reference] -= self._share
         difference = (weight * self._truth).sum(axis=1)
-        mean = float(self._v @ difference)
+        mean = float(self._v @ difference) / max(float(self._v.sum()), 1e-300)
         filled = np.where(self._measured, 0.0, self._v[:, None] * weight)
         shared = (np.abs(self._p.T @ filled) * self._error_of_cells).sum(axis=0)  # (O,)
         return float(np.sqrt(np.sum(self._v**2 * (difference - mean) ** 2) + np.sum(shared**2)))

@@ -47,6 +47,9 @@ from router.policy.terms import (
     target_of,
 )
 
+UNUSED = 1e-9
+"""Share of a rung that is rounding."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Lowest:
@@ -104,30 +107,31 @@ class Joint:
         self._estimates, self._terms, self._with_embodied = estimates, terms, grams.with_embodied
         rows, r = rows_of(known, estimates), estimates.reference
         v = importance(rows.p, estimates.w)
+        graded = _graded(known, v)
         q, g = self._expected(rows)
         truth = np.where(np.isfinite(known.quality), known.quality, q)
         spent = price(known.energy_j, known.duration_s, terms, self._with_embodied)
         spent = np.where(np.isfinite(spent), spent, g)
         for array in (truth, spent):  # the reference may be unmeasured on a prompt of a category nobody measured
             array[~np.isfinite(array[:, r]), r] = np.nanmean(array[:, r])
-        target = target_of(terms, float(v @ truth[:, r]))
+        target = target_of(terms, float(graded @ truth[:, r]))
 
         self._ladder = Ladder.around(float(np.median(spent[:, r])), r)
         g = self._closed(g, rows)
         chosen = self._ladder.choose(g, q)  # (n, K + 1)
-        optimism = optimism_of(estimates.draws, rows.p, v, g, q, self._ladder)
+        optimism = optimism_of(estimates.draws, rows.p, graded, g, q, self._ladder)
         quality, cost = _pick(truth, chosen), _pick(spent, chosen)
         f = np.where(np.isfinite(q), q + _unshrunk(rows.p, estimates), truth)
         foretold = _pick(f, chosen)
-        self._lowest = self._lowest_rungs(rows.p, v, quality, foretold - optimism, target)
+        self._lowest = self._lowest_rungs(rows.p, graded, quality, foretold - optimism, target)
         held = _held(rows.p, quality, self._lowest)  # (n, K + 1) quality with every category on its rung or above
         paid = v @ _held(rows.p, cost, self._lowest)
         told = _held(rows.p, foretold, self._lowest)
-        optimism = v @ _held(rows.p, np.broadcast_to(optimism, held.shape), self._lowest)
-        unmeasured = self._unmeasured_error(rows, v, known, chosen)
-        compare = Comparison.of(v, held, truth[:, r], told, f[:, r], optimism, unmeasured, target)
+        optimism = graded @ _held(rows.p, np.broadcast_to(optimism, held.shape), self._lowest)
+        unmeasured = self._unmeasured_error(rows, graded, known, chosen, target.share or 0.0)
+        compare = Comparison.of(graded, held, truth[:, r], told, f[:, r], optimism, unmeasured, target)
         self._mixture = cheapest_mixture(compare, paid, terms.confidence)
-        self._plan = self._as_plan(rows, v, truth, spent, grams.table, target)
+        self._plan = self._as_plan(rows, v, float(graded @ truth[:, r]), spent, grams.table, target)
         self._respect_limits(known)
         return self
 
@@ -166,10 +170,13 @@ class Joint:
         assert self._estimates is not None
         return np.where(view.no_brevity[:, None], g + may_be_brief(self._estimates), g)
 
-    def _unmeasured_error(self, view: PromptView, v: FloatArray, known: Known, chosen: NDArray[np.intp]) -> FloatArray:
+    def _unmeasured_error(
+        self, view: PromptView, v: FloatArray, known: Known, chosen: NDArray[np.intp], share: float
+    ) -> FloatArray:
         """(K + 1,) standard error of what each rung owes to cells that were not measured, but filled in by a mean.
 
-        All prompts filled in with one option's means share their error, and options do not share theirs.
+        All prompts filled in with one option's means share their error, and options do not share theirs. ``share`` of
+        the reference's own is taken off, prompt by prompt, as it is from the quality.
         """
         assert self._estimates is not None
         assert self._lowest is not None
@@ -181,11 +188,13 @@ class Joint:
         error = missing * (view.p @ error_of_cells(self._estimates))  # (n, O)
         total = np.zeros(rungs.size * count)
         for c in range(view.p.shape[1]):
-            for low, share in self._lowest.parts(c):
+            for low, weight in self._lowest.parts(c):
                 option = chosen[:, np.maximum(rungs, low)]  # (n, K + 1)
-                part = (share * v * view.p[:, c])[:, None] * np.take_along_axis(error, option, axis=1)
+                part = (weight * v * view.p[:, c])[:, None] * np.take_along_axis(error, option, axis=1)
                 total += np.bincount((rungs * count + option).ravel(), part.ravel(), total.size)
-        return np.asarray(np.sqrt((total.reshape(rungs.size, count) ** 2).sum(axis=1)))
+        owed = total.reshape(rungs.size, count)
+        owed[:, self._estimates.reference] -= share * float(v @ error[:, self._estimates.reference])
+        return np.asarray(np.sqrt((owed**2).sum(axis=1)))
 
     def _lowest_rungs(
         self, p: FloatArray, v: FloatArray, quality: FloatArray, foretold: FloatArray, target: Target
@@ -222,7 +231,7 @@ class Joint:
         return lowest
 
     def _as_plan(
-        self, rows: PromptView, v: FloatArray, truth: FloatArray, spent: FloatArray, g: FloatArray, target: Target
+        self, rows: PromptView, v: FloatArray, reference_q: float, spent: FloatArray, g: FloatArray, target: Target
     ) -> Plan:
         """The rule's mix of options per category, and what it comes to."""
         assert self._estimates is not None
@@ -246,7 +255,7 @@ class Joint:
                 f"the floor is out of reach: at most {reachable:.3f} can be had"
                 + (f" with confidence {self._terms.confidence:g}" if self._terms.confidence > 0.5 else "")
             )
-        prices = [float(self._ladder.prices[min(rung, top - 1)]) for rung in mixture.rungs]
+        price = self._price()
         return Plan(
             policy=self.name,
             categories=estimates.categories,
@@ -254,21 +263,34 @@ class Joint:
             w=estimates.w,
             x=x / x.sum(axis=1, keepdims=True),
             g=g,
-            q=estimates.q,
+            q=estimates.stated_q,
             reference=r,
             floor=self._terms.floor,
             floor_quality=target.quality,
             expected_g=float(v @ (x_rows * finite).sum(axis=1)),
             expected_quality=target.quality + mixture.quality_gap,
             reference_g=float(v @ spent[:, r]),
-            reference_quality=float(v @ truth[:, r]),
-            price_of_quality_g=min(prices) if mixture.feasible else None,
+            reference_quality=reference_q,
+            price_of_quality_g=price,
             feasible=mixture.feasible,
             reachable_quality=reachable,
             embodied="included" if self._with_embodied else "excluded",
             notes=tuple(notes),
-            duals=self._category_duals(mass / mass.sum(), min(prices)) if mixture.feasible else {},
+            duals={} if price is None else self._category_duals(mass / mass.sum(), price),
         )
+
+    def _price(self) -> float | None:
+        """Grams that one more unit of quality costs: that of the rung in use, or of the way from it to the reference.
+
+        None where the floor is out of reach, and where the reference answers everything: no price is known to do.
+        """
+        assert self._ladder is not None
+        assert self._mixture is not None
+        used = [rung for rung, share in zip(self._mixture.rungs, self._mixture.share, strict=True) if share > UNUSED]
+        if not self._mixture.feasible or min(used) == self._ladder.top:
+            return None
+        priced = float(self._ladder.prices[min(used)])
+        return max(priced, self._mixture.slope_g) if max(used) == self._ladder.top else priced
 
     def _category_duals(self, w: FloatArray, price: float) -> dict[str, float]:
         """What the floors of categories cost: ``w_c`` times the price beyond the one all categories pay.
@@ -296,6 +318,12 @@ class Joint:
         if not posed.program.carries(self._plan.x, self._plan.expected_g):
             self._limited = CategoryLP(self.name).fit(known, self._estimates, self._terms)
             self._plan = self._limited.plan
+
+
+def _graded(known: Known, v: FloatArray) -> FloatArray:
+    """(n,) weights of the prompts that statements about quality are about: those any answer was graded on."""
+    weight = np.where(np.isfinite(known.quality).any(axis=1), v, 0.0)
+    return np.asarray(weight / weight.sum()) if weight.sum() > 0 else v
 
 
 def _unshrunk(p: FloatArray, estimates: Estimates) -> FloatArray | float:

@@ -33,6 +33,7 @@ class Mixture:
         quality_gap: Estimated quality above the floor.
         feasible: Whether the floor is kept, margin included.
         reachable_gap: Where it is not, the most that can be had above the floor: the reference's, at least.
+        slope_g: Grams that one more unit of quality costs on the way from the lower rung to the higher.
     """
 
     rungs: tuple[int, int]
@@ -40,6 +41,7 @@ class Mixture:
     quality_gap: float
     feasible: bool
     reachable_gap: float | None = None
+    slope_g: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +105,22 @@ def cheapest_mixture(compare: Comparison, paid: FloatArray, confidence: float) -
     found = []
     if met[:top].any():
         above = int(np.argmax(met))  # the bound rises, so every rung above keeps the floor too
-        found.append(_between(max(above - 1, 0), above, bound, gap))
+        found.append(_between(max(above - 1, 0), above, bound, gap, paid))
     if met[top] and not met[0] and (z > 0 or not found):
         # The reference's share carries no error, so under a margin it can be the cheaper way to certainty; without
         # one, a far rung that mixes better with it than the neighbours do is mostly a lucky one.
-        found.append(_between(_best_partner(bound, paid, top), top, bound, gap))
+        found.append(_between(_best_partner(bound, paid, top), top, bound, gap, paid))
     return min(found, key=lambda m: sum(share * paid[rung] for rung, share in zip(m.rungs, m.share, strict=True)))
 
 
-def _between(low: int, high: int, bound: FloatArray, gap: FloatArray) -> Mixture:
+def _between(low: int, high: int, bound: FloatArray, gap: FloatArray, paid: FloatArray) -> Mixture:
     """The mixture of two rungs at which the bound is just zero."""
     room = bound[high] - bound[low]
     part = float(np.clip(-bound[low] / room, 0.0, 1.0)) if room > 0 else 1.0
-    return Mixture((low, high), (1.0 - part, part), float((1 - part) * gap[low] + part * gap[high]), True)
+    slope_g = float(max(paid[high] - paid[low], 0.0) / room) if room > 0 else 0.0
+    return Mixture(
+        (low, high), (1.0 - part, part), float((1 - part) * gap[low] + part * gap[high]), True, slope_g=slope_g
+    )
 
 
 def _best_partner(bound: FloatArray, paid: FloatArray, top: int) -> int:

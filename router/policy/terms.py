@@ -167,7 +167,7 @@ def constant_plan(
     """The plan of a policy that gives every prompt the same mix (O,) of options."""
     grams = grams_of(estimates, terms)
     r = estimates.reference
-    g, q = pooled_grams(estimates.w, grams.table, r), pooled_quality(estimates.w, estimates.q, r)
+    g, q = pooled_grams(estimates.w, grams.table, r), pooled_quality(estimates.graded_w, estimates.q, r)
     target = target_of(terms, float(q[r]))
     return Plan(
         policy=policy,
@@ -176,7 +176,7 @@ def constant_plan(
         w=estimates.w,
         x=np.tile(mix, (len(estimates.categories), 1)),
         g=grams.table,
-        q=estimates.q,
+        q=estimates.stated_q,
         reference=r,
         floor=terms.floor,
         floor_quality=target.quality,

@@ -188,7 +188,7 @@ class Chooser:
         decider = snapshot.decider
         assert decider is not None
         columns = decider.options
-        scores = scores_of(assessment, decider.price_of_quality_g)  # (O,)
+        scores = scores_of(assessment, decider.price_of_quality_g, decider.typical()[1])  # (O,)
         planned = made_plain(assessment.weights, columns) if target.is_plain_for_form else assessment.weights
         briefly = target.directive is not None or not assessment.no_brevity
         open_to = [target.allows(option) and (may_cascade or not isinstance(option, Cascade)) for option in columns]

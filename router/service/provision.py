@@ -89,6 +89,17 @@ def missing(
     return sorted(absent, key=lambda item: item.bytes or 0)
 
 
+def fetchable(catalogue: Catalogue, cache_dir: Path, served: Collection[str]) -> list[Missing]:
+    """What is missing, smallest first; an entry that cannot be looked at is told and left out."""
+    absent: list[Missing] = []
+    for name in catalogue.models:
+        try:
+            absent += missing(catalogue, cache_dir, only=[name], served=served)
+        except WeightsError as error:  # one file that cannot be read must not hold up the others
+            logger.error("the weights of %s are not fetched: %s", name, error)
+    return sorted(absent, key=lambda item: item.bytes or 0)
+
+
 def pull(model: Model, cache_dir: Path, on_progress: OnProgress = silent) -> Path:
     """Fetch and verify one model's weights.
 
@@ -149,20 +160,10 @@ class Provisioner:
 
     def _run(self) -> None:
         while (catalogue := self._wanted.get()) is not None:
-            for item in self._absent(catalogue):
+            for item in fetchable(catalogue, self._cache_dir, self._served(catalogue)):
                 if not self._wanted.empty():
                     break  # models.yaml has changed meanwhile: the newest one says what is still wanted
                 self._fetch(item)
-
-    def _absent(self, catalogue: Catalogue) -> list[Missing]:
-        absent: list[Missing] = []
-        served = self._served(catalogue)
-        for name in catalogue.models:
-            try:
-                absent += missing(catalogue, self._cache_dir, only=[name], served=served)
-            except WeightsError as error:  # one entry that says too little must not hold up the others
-                logger.error("the weights of %s are not fetched: %s", name, error)
-        return sorted(absent, key=lambda item: item.bytes or 0)
 
     def _fetch(self, item: Missing) -> None:
         name = item.model.name

@@ -124,12 +124,13 @@ class Traffic:
         write_saved(self._file, data)
 
     def _forget(self) -> None:
-        """Count everything down to now; a clock that was set back waits until it has caught up."""
+        """Count everything down to now; where a clock was set back, now is when counting went on."""
         now = self._clock()
         elapsed_s = now - self._at
-        if elapsed_s <= 0:
-            return
         self._at = now
+        if elapsed_s <= 0:
+            self._since = None if self._since is None else min(self._since, now)
+            return
         left = 2.0 ** (-elapsed_s / HALF_LIFE_S)
         self._sums = {name: s * left for name, s in self._sums.items() if s * left > _FORGOTTEN}
         self._rate_sum *= 2.0 ** (-elapsed_s / RATE_HALF_LIFE_S)

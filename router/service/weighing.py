@@ -33,14 +33,14 @@ def tokens_of(ask: Ask, lengths: Lengths | None) -> float:
     return lengths.overhead_tokens + lengths.tokens_per_character * characters
 
 
-def scores_of(assessment: Assessment, price_of_quality_g: float | None) -> FloatArray:
+def scores_of(assessment: Assessment, price_of_quality_g: float | None, typical_q: FloatArray) -> FloatArray:
     """(O,) what an option costs this prompt once its quality is paid for, ``g - lambda q``; lower is better.
 
     Without a price (the floor is out of reach, or the policy has none) nobody has said what quality is worth: it
-    decides, and grams among equals.
+    decides, and grams among equals. ``typical_q`` (O,) stands in where a prompt's own quality is not known.
     """
     cost = np.where(np.isnan(assessment.g), np.inf, assessment.g)
-    quality = np.where(np.isnan(assessment.q), 0.0, assessment.q)
+    quality = np.nan_to_num(np.where(np.isnan(assessment.q), typical_q, assessment.q))
     if price_of_quality_g is None:
         return np.argsort(np.lexsort((cost, -quality))).astype(np.float64)
     return np.asarray(cost - price_of_quality_g * quality, dtype=np.float64)

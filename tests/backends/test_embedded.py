@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
+from router.backends import embedded
 from router.backends.embedded import EmbeddedBackend
+from router.backends.gguf import GgufHead
 from router.backends.weights import cached_path
 from router.domain.catalogue import Model, Weights
 from router.domain.chat import Delta, Finish, Generation, Message, Sampling
@@ -219,3 +222,44 @@ async def test_tools_are_claimed_where_the_template_takes_them(tmp_path: Path) -
         assert await backend.capabilities("tiny") == found
         assert await backend.capabilities("another") is None
         await backend.close()
+
+
+async def test_a_models_head_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+
+    def counted(path: Path) -> GgufHead:
+        reads.append(path)
+        return GgufHead("llama", 4096, 1024)
+
+    monkeypatch.setattr(embedded, "read_head", counted)
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF" + bytes(100))
+    backend = EmbeddedBackend({"m": Model("m", weights=Weights(path=str(file)))}, tmp_path)
+    for _ in range(3):
+        assert backend._dimensions("m", file)[0] == 4096
+    assert len(reads) == 1
+    os.utime(file, ns=(1, 1))  # another file under the same name
+    backend._dimensions("m", file)
+    assert len(reads) == 2
+    await backend.close()
+
+
+async def test_one_file_that_cannot_be_read_does_not_hold_up_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = (tmp_path / f"{name}.gguf" for name in ("good", "bad"))
+    for file in (good, bad):
+        file.write_bytes(b"GGUF" + bytes(100))
+
+    def has_magic(path: Path) -> bool:
+        if path == bad:
+            raise PermissionError(13, "Permission denied")
+        return True
+
+    monkeypatch.setattr("router.backends.weights.has_magic", has_magic)
+    models = {name: Model(name, weights=Weights(path=str(tmp_path / f"{name}.gguf"))) for name in ("bad", "good")}
+    backend = EmbeddedBackend(models, tmp_path)
+    for _ in range(2):
+        assert [served.name for served in await backend.models()] == ["good"]
+    assert caplog.text.count("bad cannot run") == 1
+    await backend.close()

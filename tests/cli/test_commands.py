@@ -198,3 +198,17 @@ def test_doctor_tells_how_old_and_of_what_kind_the_intensity_is(home: Path, tmp_
     assert "30 g/kWh, grid.csv (marginal, 0.5 h old)" in fresh["text"]
     assert "300 g/kWh, grid.csv (marginal, 2.5 h old, not current)" in old["text"]
     assert "last value is 2.5 h old" in old["text"]
+
+
+def test_check_refuses_what_serve_would_refuse(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("policy: jiont\nmodels:\n  a:1b: {}\n")
+    answer = command(home, "models", "check", "--models", str(file))
+    assert answer.returncode == 1
+    assert "unknown policy 'jiont'" in answer.stderr
+    file.write_text(f"models:\n  mine:\n    weights: {{path: {tmp_path}/absent.gguf}}\n")
+    for name in ("check", "pull"):
+        answer = command(home, "models", name, "--models", str(file))
+        assert answer.returncode == 1, name
+        assert "absent.gguf" in answer.stderr
+        assert "weights.path" in answer.stderr

@@ -111,3 +111,13 @@ def test_a_model_that_is_always_wrong_says_nothing_of_the_others() -> None:
     found = added(p, dead, cell_mean(p, dead), n, models)
     assert found[:, 6:].tolist() == np.zeros((5, 3)).tolist()
     assert found[:, :6] == pytest.approx(added(p, y, cell_mean(p, y), n[:, :6], MODELS), abs=1e-12)
+
+
+def test_a_model_nobody_measured_in_a_category_takes_nothing_from_the_others() -> None:
+    p, y = answers(truth(), 30, 10)
+    whole = shrink(p, y, MODELS).mean
+    y[p[:, 2] == 1, 3:] = np.nan
+    found = shrink(p, y, MODELS).mean
+    assert np.isnan(found[2, 3:]).all()
+    assert np.isfinite(np.delete(found.ravel(), [15, 16, 17])).all()
+    assert found[:, :3] == pytest.approx(whole[:, :3], abs=0.1)

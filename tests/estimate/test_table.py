@@ -134,3 +134,24 @@ def test_quality_stays_within_its_bounds() -> None:
         q = estimate(few, p, ("a", "b", "c")).q
         assert np.nanmax(q) <= 1.0
         assert np.nanmin(q) >= 0.0
+
+
+def test_what_was_measured_of_an_ungraded_category_is_kept() -> None:
+    quality = np.where(HARD[:, [1]] == 1, np.nan, KNOWN.quality)
+    found = estimate(replace(KNOWN, quality=quality), HARD, ("c0", "c1", "c2"))
+    measured = KNOWN.energy_j[HARD[:, 1] == 1].mean(axis=0)
+    assert found.energy_j[1] == pytest.approx(measured, rel=0.05)
+    assert found.ungraded is not None
+    assert found.ungraded.tolist() == [False, True, False]
+    assert np.isnan(found.stated_q[1]).all()
+    assert found.graded_w[1] == 0.0
+    assert found.graded_w.sum() == pytest.approx(1.0)
+
+
+def test_one_prompt_misread_does_not_make_a_category_known() -> None:
+    p = 0.98 * HARD + 0.01
+    p[np.flatnonzero(HARD[:, 0])[0]] = [0.2, 0.6, 0.2]  # a graded prompt taken for the category nobody graded
+    quality = np.where(HARD[:, [1]] == 1, np.nan, KNOWN.quality)
+    found = estimate(replace(KNOWN, quality=quality), p / p.sum(axis=1, keepdims=True), ("c0", "c1", "c2"))
+    assert found.ungraded is not None
+    assert found.ungraded.tolist() == [False, True, False]

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from router.domain.catalogue import Floor, Option
 from router.domain.errors import PolicyError
 from router.domain.estimates import Limits, PromptView
+from router.estimate.known import take
 from router.estimate.table import estimate, redrawn
 from router.policy.category import CategoryLP
 from router.policy.joint import Joint
 from router.policy.ladder import Ladder, rising
+from router.policy.registry import make_policy
 from tests.policy.worlds import World, table, terms, usual
 
 WORLD = usual()
@@ -240,3 +242,44 @@ def test_floors_of_categories_do_not_hide_the_luck_of_what_they_lift(slack: floa
             assert plan is not None
             gap.append(plan.expected_quality - flat.truth(plan.x)[0])
     assert np.mean(gaps[slack]) < np.mean(gaps[None]) + 0.012
+
+
+@pytest.mark.parametrize("policy", ["joint", "category-lp", "random-mix"])
+@pytest.mark.parametrize("confidence", [0.5, 0.9])
+def test_prompts_that_nobody_graded_pay_for_nothing_and_cost_no_certainty(policy: str, confidence: float) -> None:
+    labels = np.array([[c == f"c{k}" for k in range(3)] for c in KNOWN.categories], dtype=np.float64)
+    quality = np.where(labels[:, [0]] == 1, np.nan, KNOWN.quality)
+    half = replace(KNOWN, quality=quality)
+    graded = take(KNOWN, np.flatnonzero(labels[:, 0] == 0))
+    asked = terms(0.95, 3, confidence=confidence, slack=0.1)
+    table_of_half = estimate(half, labels, ("c0", "c1", "c2"))
+    found = make_policy(policy).fit(half, table_of_half, asked).plan
+    other = make_policy(policy).fit(graded, estimate(graded, labels[labels[:, 0] == 0, 1:], ("c1", "c2")), asked).plan
+    assert found is not None
+    assert other is not None
+    assert np.isnan(found.q[0]).all()
+    assert found.expected_quality == pytest.approx(other.expected_quality, abs=0.01)
+    assert found.reference_quality == pytest.approx(other.reference_quality, abs=0.01)
+    assert found.x[1:] == pytest.approx(other.x, abs=0.1)
+    if policy != "random-mix":  # a lottery gives everybody the same
+        assert found.x[0].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_where_the_reference_answers_everything_quality_has_no_price() -> None:
+    world = replace(WORLD, q=WORLD.q + np.array([[0.0], [0.0], [1.0]]) * np.array([-0.02, 0.0, 0.0]))
+    # In c2 another option is as good by the table, so no price gives everybody the reference; nothing else is sure.
+    plan = (
+        Joint()
+        .fit(world.sample(200, seed=3), table(world.w, world.q, world.energy_j), terms(1.0, 3, confidence=0.999))
+        .plan
+    )
+    assert plan is not None
+    assert plan.x == pytest.approx(np.eye(3)[[0, 0, 0]], abs=1e-9)
+    assert (plan.feasible, plan.price_of_quality_g) == (True, None)
+
+
+def test_a_plan_between_a_far_rung_and_the_reference_has_the_price_of_the_way_there() -> None:
+    plan = Joint().fit(KNOWN, TABLE, terms(0.97, 3, confidence=0.99)).plan
+    assert plan is not None
+    assert plan.price_of_quality_g is not None
+    assert plan.price_of_quality_g > 0.0

@@ -54,7 +54,7 @@ async def test_a_category_that_nobody_graded_goes_to_the_reference_and_is_named(
         return replace(outcome, quality=None) if row.category == "code" else outcome
 
     service, planner, notes = await planned(changed(ungraded))
-    assert "nothing is measured on code: the reference answers it" in notes
+    assert "nothing is graded on code: the reference answers it, and the floor says nothing of it" in notes
     reference = planner.current.reference
     assert await answers(service, federation.TEXTS["code"].format(i=1, j=4)) == str(reference)
     await service.close()

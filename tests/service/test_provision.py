@@ -18,6 +18,7 @@ from router.config.federation import load_catalogue
 from router.domain.catalogue import Catalogue, Model, Site, Weights
 from router.domain.errors import WeightsError
 from router.meters.none import NoMeter
+from router.service import provision
 from router.service.engines import Engine
 from router.service.provision import Provisioner, missing, served_by_ollama
 from router.service.reload import Reloader
@@ -172,3 +173,17 @@ def test_an_ollama_that_says_nonsense_or_nothing_has_nothing() -> None:
         server.reply_with = lambda: Response(b"<html>", status_code=200)
         assert served_by_ollama(Catalogue({}, {"local": Site("local", url=url)}, models)) == frozenset()
     assert served_by_ollama(Catalogue({}, {"local": Site("local", url=url)}, models)) == frozenset()
+
+
+def test_an_entry_that_cannot_be_looked_at_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look(model: Model, cache_dir: Path) -> Path | None:
+        if model.name == "locked":
+            raise WeightsError("cannot read it")
+        return None
+
+    monkeypatch.setattr(provision, "cached_path", look)
+    catalogue = federation_with(locked=three_packages(), parcel=three_packages())
+    assert [item.model.name for item in provision.fetchable(catalogue, tmp_path, ())] == ["parcel"]
+    assert "the weights of locked are not fetched: cannot read it" in caplog.text

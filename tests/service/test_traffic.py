@@ -137,6 +137,16 @@ def test_a_clock_set_back_does_not_bring_the_past_back() -> None:
     assert traffic.mix(NAMES, MEASURED).effective_n == pytest.approx(1.0)
 
 
+def test_the_rate_goes_on_after_a_clock_was_set_back() -> None:
+    clock = Clock()
+    traffic = Traffic(clock=clock)
+    clock.now -= 7200.0
+    for _ in range(3600):  # an hour at one a second
+        clock.now += 1.0
+        traffic.arrived()
+    assert traffic.rate_per_s() == pytest.approx(1.0, rel=0.1)
+
+
 def test_categories_nobody_measures_any_more_are_left_out_of_the_mix() -> None:
     traffic = Traffic(clock=Clock())
     for _ in range(1000):

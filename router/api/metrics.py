@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from router.api import documents
 from router.domain.reading import Intensity
 from router.service.assembly import Service
 from router.service.metrics import OVERHEAD_BOUNDS_S, Labels, Metrics, Rising
-from router.service.stats import savings, totals
+from router.service.stats import savings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
@@ -68,13 +67,13 @@ def build(service: Service) -> APIRouter:
     @routes.get(
         "/v1/stats",
         summary="Totals, savings and scores of the journal; `since` is in Unix seconds",
-        responses=documents.answers(shapes.StatsAnswer) | documents.errors("/v1/", 400, 503),
+        responses=documents.answers(shapes.StatsAnswer) | documents.errors("/v1/", 400, 429, 503, 504),
     )
     async def stats(
         since: float = Query(default=0.0, ge=0, allow_inf_nan=False),
         utilisation: float | None = Query(default=None, gt=0, le=1),
     ) -> dict[str, Any]:
-        found = await asyncio.to_thread(lambda: totals(service.journal.turns(since=since)))
+        found = await service.totals.since(since, within_s=service.deadline_s)
         return {
             "since": since,
             "first_at": found.first_at,

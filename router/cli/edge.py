@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 
@@ -12,6 +13,10 @@ from router.domain.errors import RouterError
 
 def run_app(app: Callable[[], object]) -> None:
     """Run a command; an error of ours is one sentence on stderr and exit code 1 (wrong usage is 2, Ctrl-C 130)."""
+    # What a terminal cannot show, or a file has wrong, is a character of a prompt: no reason to end halfway.
+    for stream, errors in ((sys.stdout, "backslashreplace"), (sys.stdin, "replace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     try:
         app()
     except RouterError as error:

@@ -16,7 +16,7 @@ import typer
 import router
 from router.cli.output import JsonOption, percent, print_json, print_table
 from router.config.settings import load_settings
-from router.domain.errors import ConfigError, RequestError
+from router.domain.errors import ConfigError, JournalError, RequestError
 from router.service.report_figures import AMORTISED_OVER, Assumptions, Period, Report, Score
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def report(
     )
     now = time.time()
     begin, end = _moment(since, "--since", now), _moment(until, "--until", now)
+    _check_there(settings.journal_file)
     with closing(open_journal(settings)) as journal:
         found = _compute(journal, begin, end, now, catalogue, assumptions, settings.measurements_dir)
     if format_ == "impact-framework":
@@ -85,6 +86,23 @@ def report(
         print_json({**asdict(found), "period": _period_json(found.period)})
     else:
         _print(found)
+
+
+def _check_there(file: Path) -> None:
+    """Refuse to report of a journal that opening would make: it is empty, and mostly in the wrong folder.
+
+    Raises:
+        JournalError: If there is none.
+    """
+    try:
+        file.stat()
+    except FileNotFoundError:
+        raise JournalError(
+            f"there is no journal {file.absolute()}",
+            hint="run it where the server runs, or set ROUTER_DATA_DIR to the server's data folder",
+        ) from None
+    except OSError:
+        pass  # opening it tells what is wrong
 
 
 def _compute(

@@ -22,7 +22,7 @@ def route(
 ) -> None:
     """Decide and explain."""
     text = sys.stdin.read() if prompt == "-" else prompt
-    body = {"prompt": text, "model": model}
+    body = {"prompt": _repaired(text), "model": _repaired(model)}
 
     async def local(service: Any) -> dict[str, Any]:
         from router.api.explain import decision_json
@@ -52,3 +52,8 @@ def route(
         for neighbour in answer["neighbours"][:5]:
             first_line = neighbour["prompt"].splitlines()[0][:70]
             typer.echo(f"  {neighbour['distance']:.3f}  {neighbour['category'] or '-':<12} {first_line}")
+
+
+def _repaired(text: str) -> str:
+    """The text with U+FFFD for bytes that are no UTF-8; an argument has them as halves of surrogate pairs."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -22,6 +22,7 @@ from router.service.limits import Limits
 from router.service.metrics import Metrics
 from router.service.planner import Memory, Planner
 from router.service.reload import Reloader
+from router.service.stats import SharedTotals
 from router.service.steps import Observe
 from router.service.turn import TurnRunner
 
@@ -66,6 +67,7 @@ class Service:
     breakers: Breakers
     metrics: Metrics
     embedding: Embedding
+    totals: SharedTotals
     on_close: tuple[Callable[[], None], ...] = ()
     lacking_meters: tuple[str, ...] = ()
     refused_meters: tuple[str, ...] = ()
@@ -112,6 +114,7 @@ class Service:
         """Free engines and files."""
         self.chooser.close()
         self.embedding.close()
+        self.totals.close()
         self.planner.save()
         for close in self.on_close:
             await asyncio.to_thread(close)
@@ -216,6 +219,7 @@ def assemble(catalogue: Catalogue, parts: Parts) -> Service:
         breakers=breakers,
         metrics=metrics,
         embedding=Embedding(parts.embedder, router_meter, runner.carry),
+        totals=SharedTotals(parts.journal),
         on_close=parts.on_close,
         lacking_meters=parts.lacking_meters,
         refused_meters=parts.refused_meters,

@@ -26,21 +26,25 @@ class Closing:
         """The end of an answer that is whole."""
         turn = self._turn(choice, progress, "ok", finish=finish)
         # The client sees the end of the answer only when the turn is safe on disk.
-        progress.is_journalled = True
-        with progress.steps.step("journal"):
-            await asyncio.to_thread(self._ledger.write, turn)
-        self._observe(turn, ask, progress)
+        await self._keep(turn, ask, progress)
         return Done(turn, finish)
 
-    def write(self, ask: Ask, choice: Choice, progress: Progress, status: str, *, error: str | None = None) -> None:
-        """Journal a turn that did not end well; not awaited, since it also runs while being cancelled."""
-        if progress.is_journalled:
-            return
+    async def write(
+        self, ask: Ask, choice: Choice, progress: Progress, status: str, *, error: str | None = None
+    ) -> None:
+        """Journal a turn that did not end well; may be cancelled, and cancelled again."""
+        if not progress.is_journalled:
+            await self._keep(self._turn(choice, progress, status, error=error), ask, progress)
+
+    async def _keep(self, turn: Turn, ask: Ask, progress: Progress) -> None:
+        """Hand the turn to the ledger, and wait until it is written; who is cancelled meanwhile only stops waiting."""
         progress.is_journalled = True
-        turn = self._turn(choice, progress, status, error=error)
-        with progress.steps.step("journal"):
-            self._ledger.write(turn)
-        self._observe(turn, ask, progress)
+        written = self._ledger.write(turn)
+        try:
+            with progress.steps.step("journal"):
+                await asyncio.shield(asyncio.wrap_future(written))
+        finally:
+            self._observe(turn, ask, progress)
 
     def _record(self, choice: Choice, progress: Progress) -> CarbonRecord:
         return carbon_record(

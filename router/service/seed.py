@@ -7,10 +7,13 @@ They are put in once for each store, and again where the file, the embedder or t
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 _MARKER = "shipped.sha256"
 
@@ -46,12 +49,16 @@ class Seeding:
         """Whether the marker in the data folder says that this was done."""
         try:
             return (folder / _MARKER).read_text() == self._digest()
-        except OSError:
+        except (OSError, ValueError):  # not there, or damaged
             return False
 
     def mark(self, folder: Path) -> None:
-        """Remember that it was."""
-        (folder / _MARKER).write_text(self._digest())
+        """Remember that it was; where that cannot be written it is done again at the next start, and no more."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)  # nobody has made it yet where the store is a server
+            (folder / _MARKER).write_text(self._digest())
+        except OSError as error:
+            logger.warning("the shipped measurements will be put in again at the next start: %s", error)
 
     def _digest(self) -> str:
         words = "\n".join([self.embedder_name, self.store, *self.options])

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from router.domain.catalogue import Catalogue
+from router.domain.errors import DeadlineError, OverloadedError
+from router.domain.ports import Journal
 from router.domain.record import Turn
 from router.service.report import build_report
 from router.service.report_figures import Assumptions, Period
 from router.service.tally import Tallies, saved_g_of
+from router.service.worker import Worker
 
 _SUMMED = ("energy_j", "operational_g", "embodied_g", "reference_g", "saved_g", "router_energy_j")
+_WORTH_SHARING_S = 1.0
+_MOST_PERIODS = 8
 
 
 @dataclass(slots=True)
@@ -100,6 +107,69 @@ def totals(turns: Iterable[Turn]) -> Totals:
     for turn in turns:
         found.add(turn)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Totals, and until when they are given out again, by the clock."""
+
+    found: Totals
+    stale_at_s: float
+
+
+class SharedTotals:
+    """Totals of the journal for whoever polls them: one reading at a time, on a thread that does nothing else.
+
+    A year of turns takes a minute of a core. So who asks for a period that is being read gets that reading, and one
+    that took longer than a second is given out again for as long as it took: however many poll, at most half of one
+    thread's time goes into the same totals. What takes less is always read anew.
+    """
+
+    def __init__(self, journal: Journal, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the journal and a clock in seconds."""
+        self._journal = journal
+        self._clock = clock
+        self._worker = Worker("stats", threads=1)
+        self._readings: dict[float, asyncio.Task[_Reading]] = {}
+
+    async def since(self, since: float, *, within_s: float) -> Totals:
+        """Totals from ``since`` (Unix seconds) on; not to be changed, since others hold them too.
+
+        Raises:
+            JournalError: If the journal cannot be read.
+            OverloadedError: If too many other periods wait to be read.
+            DeadlineError: If it is not read in time.
+        """
+        self._readings = {begin: task for begin, task in self._readings.items() if self._is_of_use(task)}
+        if since not in self._readings:
+            if sum(not task.done() for task in self._readings.values()) >= _MOST_PERIODS:
+                raise OverloadedError(
+                    "the totals of other periods are being made", retry_after_s=10.0, hint="ask with the same `since`"
+                )
+            reading = self._worker.run(lambda: self._read(since), within_s=within_s)
+            self._readings[since] = asyncio.create_task(reading, name="stats")
+        try:
+            return (await asyncio.shield(self._readings[since])).found
+        except TimeoutError:
+            raise DeadlineError(
+                "the journal could not be read in time", hint="ask for a shorter period with `since`"
+            ) from None
+
+    def close(self) -> None:
+        """Let its thread end."""
+        self._worker.close()
+
+    def _read(self, since: float) -> _Reading:
+        began_s = self._clock()
+        found = totals(self._journal.turns(since=since))
+        ended_s = self._clock()
+        took_s = ended_s - began_s
+        return _Reading(found, ended_s + (took_s if took_s >= _WORTH_SHARING_S else 0.0))
+
+    def _is_of_use(self, task: asyncio.Task[_Reading]) -> bool:
+        if not task.done():
+            return True
+        return not task.cancelled() and task.exception() is None and task.result().stale_at_s > self._clock()
 
 
 def savings(

@@ -115,16 +115,16 @@ class TurnRunner:
                         answered = event.option
                     yield event
         except (GeneratorExit, asyncio.CancelledError):
-            self._closing.write(ask, choice, progress, "cancelled")
+            await self._closing.write(ask, choice, progress, "cancelled")
             raise
         except RouterError as error:
             answered = None  # who asks again after an error does not complain of an answer
-            self._closing.write(ask, choice, progress, "error", error=error.code)
+            await self._closing.write(ask, choice, progress, "error", error=error.code)
             raise
         except Exception:
             answered = None
             # A mistake of ours: told at the edge, but what was spent has to be in the journal.
-            self._closing.write(ask, choice, progress, "error", error="internal_error")
+            await self._closing.write(ask, choice, progress, "error", error="internal_error")
             raise
         finally:
             if answered is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 
@@ -11,6 +12,7 @@ from router.backends.scripted import Fault, ScriptedBackend
 from router.service.limits import Limits
 from tests.api.in_process import CHAT, asked
 from tests.service.federation import measurements
+from tests.service.held_journal import HeldJournal
 
 # The grammar of a sample: name, labels with escaped values, a number.
 SAMPLE = re.compile(
@@ -98,6 +100,19 @@ async def test_stats_can_begin_later() -> None:
         assert (await http.get("/v1/stats", params={"since": turn.started_at + 1})).json()["turns"] == 0
         assert (await http.get("/v1/stats", params={"since": turn.started_at - 1})).json()["turns"] == 1
         assert (await http.get("/v1/stats", params={"since": "yesterday"})).status_code == 400
+
+
+async def test_polls_of_a_long_journal_hold_up_no_answer_and_share_one_reading() -> None:
+    journal = HeldJournal(reads=True)
+    async with asked(journal=journal) as (http, _):
+        polls = [asyncio.create_task(http.get("/v1/stats")) for _ in range(40)]
+        await journal.until_held()
+        answer = await asyncio.wait_for(http.post("/v1/chat/completions", json=CHAT), 3.0)
+        journal.let_go.set()
+        answers = await asyncio.gather(*polls)
+    assert answer.status_code == 200
+    assert [poll.status_code for poll in answers] == [200] * 40
+    assert (len(journal.readers), journal.ran_out) == (1, 0)
 
 
 async def test_what_a_user_writes_and_an_engine_answers_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -139,3 +139,11 @@ def test_a_report_in_two_formats_at_once_is_refused(home: Path) -> None:
     answer = command(home, "report", "--format", "impact-framework", "--json")
     assert answer.returncode == 1
     assert "two formats" in answer.stderr
+
+
+def test_a_report_of_a_journal_that_is_not_there_is_refused_and_makes_none(tmp_path: Path) -> None:
+    answer = command(tmp_path, "report")
+    assert answer.returncode == 1
+    assert f"there is no journal {tmp_path / 'journal.sqlite3'}" in answer.stderr
+    assert "ROUTER_DATA_DIR" in answer.stderr
+    assert list(tmp_path.iterdir()) == []

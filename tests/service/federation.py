@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from router.backends.scripted import Fault, ScriptedBackend
 from router.carbon.fixed import FixedIntensity
 from router.domain.catalogue import Catalogue, Directive, Embodied, Floor, Model, Site
-from router.domain.ports import Backend, Embedder, IntensitySource
+from router.domain.ports import Backend, Embedder, IntensitySource, Journal
 from router.domain.record import Measurement, Outcome
 from router.embed.hashed import HashedEmbedder
 from router.journal.memory import MemoryJournal
@@ -105,6 +105,7 @@ def build(
     reloader: Reloader | None = None,
     embedder: Embedder | None = None,
     source: IntensitySource | None = None,
+    journal: Journal | None = None,
     observers: tuple[Observe, ...] = (),
     on_close: tuple[Callable[[], None], ...] = (),
 ) -> Service:
@@ -125,7 +126,7 @@ def build(
             store=store,
             embedder=embedder,
             engines={"local": Engine(federation.sites["local"], engine, meter)},
-            journal=MemoryJournal(),
+            journal=journal or MemoryJournal(),
             sources={"local": source or FixedIntensity(385.0)},
             # Tests of other things let engines fail all day: no circuit is to open on them.
             limits=limits or Limits(backoff_s=0.01, failures_to_open=100_000),

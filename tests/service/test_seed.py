@@ -77,3 +77,32 @@ def test_it_is_done_once_for_a_file_an_embedder_a_store_and_its_options(tmp_path
         assert not other.is_done(tmp_path)
     source.write_text("b")
     assert not seeding.is_done(tmp_path)
+
+
+@pytest.fixture
+def seeding(tmp_path: Path) -> Seeding:
+    source = tmp_path / "shipped.jsonl"
+    source.write_text("a")
+    return Seeding.of(source, "minilm", "http://chroma:8000", federation.catalogue().options())
+
+
+def test_the_marker_makes_the_data_folder_that_nobody_has_made_yet(seeding: Seeding, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "data"
+    seeding.mark(folder)
+    assert seeding.is_done(folder)
+
+
+def test_a_marker_that_cannot_be_written_is_logged_and_stops_no_start(
+    seeding: Seeding, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "data"
+    folder.write_text("a file in its place")
+    seeding.mark(folder)
+    assert "again at the next start" in caplog.text
+    assert not seeding.is_done(folder)
+
+
+def test_a_damaged_marker_says_nothing(seeding: Seeding, tmp_path: Path) -> None:
+    seeding.mark(tmp_path)
+    (tmp_path / "shipped.sha256").write_bytes(b"\xff\xfe\x80")
+    assert not seeding.is_done(tmp_path)

@@ -24,8 +24,8 @@ The pooled mean towards which an option is shrunk is thus taken relative to the 
 option measured on easy prompts only does not look good on hard ones. Joules and seconds are shrunk in the same
 way in logarithms (their errors are multiplicative), around the logarithm of the cell's mean. A cell with an
 effective number below ``MIN_PROMPTS``, or with fewer measured prompts than that which are more likely of this category
-than of any other (or with less than ``MIN_SHARE`` of those there are: one prompt misread tells nothing), stays NaN:
-nothing is known of it, and a prior alone is no measurement.
+than of any other, stays NaN: nothing is known of it, and a prior alone is no measurement. So does the quality of an
+option that was graded on none of the prompts labelled with a category: others that read like it tell nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ from router.domain.estimates import Draws, Estimates, FloatArray, Known
 from router.estimate.directives import added, membership
 
 MIN_PROMPTS = 1.0
-MIN_SHARE = 0.05
 PSEUDO_PROMPTS = 4.0
 
 
@@ -81,7 +80,7 @@ def estimate(
     if not known.texts or not known.options:
         raise PolicyError("no measured prompts to estimate from", hint="run `make bench`")
     w = p.mean(axis=0) if traffic is None else np.asarray(traffic, dtype=np.float64) / np.sum(traffic)  # (C,)
-    quality = shrink(p, known.quality, membership(known.options))
+    quality = _only_graded(shrink(p, known.quality, membership(known.options)), known, categories)
     energy = shrink_positive(p, known.energy_j)
     duration = shrink_positive(p, known.duration_s)
     chosen = reference_of(known, reference)
@@ -110,6 +109,16 @@ def estimate(
         plain_q=np.where(np.isfinite(quality.mean), cell_mean(p, known.quality), np.nan),
         ungraded=ungraded if ungraded.any() else None,
     )
+
+
+def _only_graded(cells: Cells, known: Known, categories: tuple[str, ...]) -> Cells:
+    """Cells without those whose category has labelled prompts of which the option was graded on none."""
+    labelled = np.array([[label == name for name in categories] for label in known.categories], dtype=np.float64)
+    graded = labelled.T @ np.isfinite(known.quality)  # (C, O)
+    unknown = (labelled.sum(axis=0) > 0)[:, None] & (graded == 0)
+    return Cells(*(np.where(unknown, nothing, part) for part, nothing in (
+        (cells.mean, np.nan), (cells.se, np.nan), (cells.n, 0.0),
+    )))  # fmt: skip
 
 
 def redrawn(p: FloatArray, y: FloatArray, draws: int, seed: int = 0, models: FloatArray | None = None) -> Draws:
@@ -142,10 +151,8 @@ def shrink(p: FloatArray, y: FloatArray, models: FloatArray | None = None) -> Ce
     value = np.where(given, y, 0.0)
     mass = p.T @ given  # (C, O)
     # Many prompts of other tasks, each a little like this one, add up to a large n and say nothing about it.
-    is_named = (p >= p.max(axis=1, keepdims=True)).T.astype(np.float64)  # (C, n)
-    named = is_named @ given  # (C, O)
-    fewest = np.maximum(MIN_PROMPTS, MIN_SHARE * is_named.sum(axis=1, keepdims=True))  # (C, 1)
-    n = np.where(named >= fewest, _divide(mass**2, (p**2).T @ given), 0.0)
+    named = (p >= p.max(axis=1, keepdims=True)).T.astype(np.float64) @ given  # (C, O)
+    n = np.where(named >= MIN_PROMPTS, _divide(mass**2, (p**2).T @ given), 0.0)
     mean = _divide(p.T @ value, mass)
     own2 = _error2(p, value, given, n)
     paired2 = _error2(p, _against_the_others(y), given, n)

@@ -52,7 +52,8 @@ class Ground:
         told = np.isfinite(known.quality) & np.isfinite(g)
         usable = np.flatnonzero(2 * told.sum(axis=0) >= told.sum(axis=0).max())
         reference_g = float(np.nanmean(g[:, plain.reference]))
-        categories: list[int | None] = [None, *range(len(plain.categories))] if len(plain.categories) > 1 else [None]
+        graded = [c for c in range(len(plain.categories)) if plain.ungraded is None or not plain.ungraded[c]]
+        categories: list[int | None] = [None, *graded] if len(graded) > 1 else [None]
         return cls(
             known,
             plain,

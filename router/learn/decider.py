@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 _SOLVED_ANEW = ("joint", "category-lp")
 """Policies that solve a program of their own for what a pin leaves open."""
 
+MOSTLY = 0.5
+"""A prompt that is more likely than this of kinds nobody graded is one of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
@@ -41,6 +44,7 @@ class Assessment:
         neighbour_distances: Their squared distances.
         unfamiliar: Outside what was measured.
         no_brevity: Asks for length, or fixes a format.
+        ungraded: Of a kind of task of which no answer was graded; the reference's quality is then a stand-in.
     """
 
     p: FloatArray
@@ -53,6 +57,7 @@ class Assessment:
     neighbour_distances: FloatArray
     unfamiliar: bool
     no_brevity: bool
+    ungraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,7 @@ class Decider:
             neighbour_distances=view.neighbour_distance[0],
             unfamiliar=bool(view.unfamiliar[0]),
             no_brevity=bool(view.no_brevity[0]),
+            ungraded=self.estimates.ungraded is not None and bool(view.p[0] @ self.estimates.ungraded > MOSTLY),
         )
 
     def among(self, allowed: Sequence[bool], assessment: Assessment) -> FloatArray | None:

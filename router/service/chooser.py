@@ -225,7 +225,13 @@ class Chooser:
             ),
             neighbours=tuple(neighbours_of(snapshot, assessment)),
             candidates=tuple(
-                Candidate(columns[o], float(weights[o]), known(assessment.g[o]), known(assessment.q[o])) for o in order
+                Candidate(
+                    columns[o],
+                    float(weights[o]),
+                    known(assessment.g[o]),
+                    None if assessment.ungraded else known(assessment.q[o]),
+                )
+                for o in order
             ),
             reference=decider.reference,
             reference_g=known(assessment.g[reference]),

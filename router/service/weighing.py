@@ -109,7 +109,8 @@ def reason_for(
     plain = "; it fixes length or format, so no brevity" if assessment.no_brevity or target.is_plain_for_form else ""
     if settled.said is not None:
         return f"{what}: {option} answers, {settled.said}{plain}"
-    return f"{what}: {option} has {weight:.0%} of the plan's weight{pinned}{plain}"
+    unsaid = "; nobody has graded answers of its kind" if assessment.ungraded else ""
+    return f"{what}: {option} has {weight:.0%} of the plan's weight{pinned}{plain}{unsaid}"
 
 
 def known(value: float) -> float | None:

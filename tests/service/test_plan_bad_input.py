@@ -56,7 +56,10 @@ async def test_a_category_that_nobody_graded_goes_to_the_reference_and_is_named(
     service, planner, notes = await planned(changed(ungraded))
     assert "nothing is graded on code: the reference answers it, and the floor says nothing of it" in notes
     reference = planner.current.reference
-    assert await answers(service, federation.TEXTS["code"].format(i=1, j=4)) == str(reference)
+    choice = await service.chooser.choose(Ask((Message("user", federation.TEXTS["code"].format(i=1, j=4)),)))
+    assert choice.decision.option == reference
+    assert "nobody has graded answers of its kind" in choice.decision.reason
+    assert {candidate.expected_quality for candidate in choice.decision.candidates} == {None}
     await service.close()
 
 

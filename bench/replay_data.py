@@ -130,11 +130,8 @@ class Corpus:
         """
         from router.store.codec import read_measurements
 
-        first = _graded(read_measurements(known))
-        second = [] if heldout is None else _graded(read_measurements(heldout))
-        for path, rows in ((known, first), (heldout, second)):
-            if path is not None and not rows:
-                raise MeasurementError("no graded measurements in it", file=str(path))
+        first = _graded(read_measurements(known), known)
+        second = [] if heldout is None else _graded(read_measurements(heldout), heldout)
         everything = [*first, *second]
         sides: tuple[tuple[int, ...], tuple[int, ...]] | None = None
         if second:
@@ -177,6 +174,14 @@ class Corpus:
         return Fold(seed, held, np.array(unseen, dtype=np.int64), decider, view, len(known), cascading)
 
 
-def _graded(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """Those any answer was graded on: on the others nothing can be scored, neither promised nor held out."""
-    return [m for m in measurements if any(outcome.quality is not None for outcome in m.outcomes)]
+def _graded(measurements: Sequence[Measurement], file: Path) -> list[Measurement]:
+    """Those any answer was graded on: on the others nothing can be scored, neither promised nor held out.
+
+    Raises:
+        MeasurementError: If there are none.
+    """
+    kept = [m for m in measurements if any(outcome.quality is not None for outcome in m.outcomes)]
+    if not kept:
+        what = "none of the measurements in it is graded" if measurements else "no measurements in it"
+        raise MeasurementError(what, file=str(file))
+    return kept

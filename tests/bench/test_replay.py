@@ -285,3 +285,12 @@ def test_on_recorded_outcomes_joint_beats_sprouts_form(tmp_path: Path) -> None:
     scores = weigh(fitted, ("joint", "sprout"), Setting(slack=None), Floor(0.95)).scores
     assert scores["joint"].carbon_saving > scores["sprout"].carbon_saving + 0.1
     assert scores["joint"].relative_accuracy > 0.95 - 0.04
+
+
+def test_prompts_that_nobody_graded_are_left_out_of_a_replay(tmp_path: Path) -> None:
+    rows = recorded(40)
+    ungraded = [replace(row, outcomes=tuple(replace(o, quality=None) for o in row.outcomes)) for row in rows[:15]]
+    found = next(corpus(tmp_path, [*ungraded, *rows[15:]], recorded(20, seed=1)).folds(Setting(), 0.5, [0]))
+    assert found.n_known == 25
+    with pytest.raises(MeasurementError, match="none of the measurements in it is graded"):
+        corpus(tmp_path, ungraded)

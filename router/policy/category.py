@@ -104,10 +104,8 @@ def program_of(estimates: Estimates, terms: Terms) -> Posed:
     reference_q = reference_quality_of(estimates)
     reference_quality = float(estimates.graded_w @ reference_q)
     target = target_of(terms, reference_quality)
-    q = estimates.q
-    if estimates.ungraded is not None:
-        reference_q = np.where(estimates.ungraded, target.quality, reference_q)
-        q = np.where(estimates.ungraded[:, None] & np.isfinite(q), target.quality, q)
+    reference_q = np.where(estimates.ungraded, target.quality, reference_q)
+    q = np.where(estimates.ungraded[:, None] & np.isfinite(estimates.q), target.quality, estimates.q)
     category_floor = None
     if terms.slack is not None and reference_quality > 0:
         share = target.quality / reference_quality
@@ -197,9 +195,7 @@ def plan_of(name: str, solution: Solution, posed: Posed, estimates: Estimates, t
 
 def _graded_share(estimates: Estimates) -> float:
     """Share of the traffic that the floor is about."""
-    if estimates.ungraded is None:
-        return 1.0
-    return max(float(estimates.w[~estimates.ungraded].sum()), 1e-300)
+    return max(1.0 - float(estimates.w[estimates.ungraded].sum()), 1e-300)
 
 
 def _named(row: str, sites: tuple[str, ...]) -> str:
@@ -285,7 +281,7 @@ class _Judge:
         self._p = rows_of(known, estimates).p
         self._measured = np.isfinite(known.quality)
         # What nobody graded is in the program at the floor's own quality, and as sure as that.
-        self._v = np.where(self._measured.any(axis=1), importance(self._p, estimates.w), 0.0)
+        self._v = np.where(known.graded, importance(self._p, estimates.w), 0.0)
         expected = np.nan_to_num(self._p @ np.nan_to_num(estimates.q))
         self._truth = np.where(self._measured, known.quality, expected)
         self._error_of_cells = error_of_cells(estimates)

@@ -322,7 +322,7 @@ class Joint:
 
 def _graded(known: Known, v: FloatArray) -> FloatArray:
     """(n,) weights of the prompts that statements about quality are about: those any answer was graded on."""
-    weight = np.where(np.isfinite(known.quality).any(axis=1), v, 0.0)
+    weight = np.where(known.graded, v, 0.0)
     return np.asarray(weight / weight.sum()) if weight.sum() > 0 else v
 
 

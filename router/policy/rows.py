@@ -33,7 +33,7 @@ def rows_of_plan(plan: Plan, estimates: Estimates, terms: Terms) -> tuple[Row, .
     if program.category_floor is not None:
         own = (x * np.nan_to_num(program.q)).sum(axis=1)  # (C,)
         for c, name in enumerate(plan.categories):
-            if estimates.ungraded is not None and estimates.ungraded[c]:
+            if c in estimates.ungraded_rows:
                 continue  # nobody knows what is kept there
             rows.append(
                 _row(

@@ -69,7 +69,7 @@ def coverage_notes(known: Known, estimates: Estimates) -> tuple[str, ...]:
             if not cells[c, reference]:
                 notes.append(f"the reference is not measured on {category}: its mean over the other tasks stands in")
             continue
-        if estimates.ungraded is not None and estimates.ungraded[c]:
+        if c in estimates.ungraded_rows:
             notes.append(f"nothing is graded on {category}: the reference answers it, and the floor says nothing of it")
         else:
             notes.append(f"nothing is measured on {category}: the reference answers it, at its mean quality")

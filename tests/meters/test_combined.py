@@ -11,6 +11,7 @@ from router.meters.discipline import IdleKnown
 from router.meters.recording import ReplayClock
 from router.meters.replay import ReplayCounter
 from router.meters.window import SharedMeter
+from tests.meters.sampled import Sampled
 
 
 def counter(*values: float | None, idle_w: float | None = None, method: Method = "measured") -> ReplayCounter:
@@ -100,17 +101,6 @@ def test_it_is_a_counter_like_any_other_for_windows_that_overlap() -> None:
 def test_no_parts_or_one_with_the_remainders_name_is_refused(parts: dict[str, ReplayCounter]) -> None:
     with pytest.raises(ConfigError, match="parts"):
         CombinedCounter(parts)
-
-
-class Sampled(ReplayCounter):
-    """A counter that something samples for, until it is closed."""
-
-    def __init__(self) -> None:
-        super().__init__([0.0])
-        self.is_closed = False
-
-    def close(self) -> None:
-        self.is_closed = True
 
 
 def test_a_meter_that_is_closed_ends_what_samples_for_every_instrument_below_it() -> None:

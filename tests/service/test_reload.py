@@ -29,6 +29,7 @@ from router.service.engines import Engine, Engines
 from router.service.progress import Done
 from router.service.reload import Reloader
 from router.service.wiring import build_reloader
+from tests.meters.sampled import Sampled
 from tests.service import federation
 
 BEGIN = """
@@ -205,19 +206,8 @@ async def test_a_change_that_was_read_is_used_although_that_refresh_failed(
         assert not await planner.refresh()
 
 
-class Sampling(ReplayCounter):
-    """A counter that something samples for, until it is closed."""
-
-    def __init__(self) -> None:
-        super().__init__([0.0])
-        self.is_closed = False
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
 async def test_an_engine_that_is_replaced_takes_its_own_meter_along_and_leaves_that_of_this_machine() -> None:
-    counters = {"far": Sampling(), "near": Sampling()}
+    counters = {"far": Sampled(), "near": Sampled()}
     sites = {"far": Site("far", url="http://10.0.0.7:11434"), "near": Site("near")}
     engines = Engines(
         {name: Engine(sites[name], ScriptedBackend(), SharedMeter(counters[name])) for name in ("far", "near")}

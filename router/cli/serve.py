@@ -14,7 +14,7 @@ from router.cli.models import pull_with_progress
 from router.config.keys import KeyFile
 from router.config.settings import load_settings
 from router.domain.errors import ConfigError
-from router.service.provision import Provisioner, fetchable, served_by_ollama
+from router.service.provision import Provisioner, fetchable
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def serve(
 
     tracing = build_tracing()
     catalogue = load_federation(settings)
-    absent = fetchable(catalogue, settings.cache_dir, served_by_ollama(catalogue)) if fetch else []
+    absent = fetchable(catalogue, settings.cache_dir) if fetch else []
     embedded = [m for m in catalogue.models.values() if m.weights is not None]
     if absent and len(absent) == len(embedded):
         # Nothing could answer yet: the smallest model first, the rest while serving.

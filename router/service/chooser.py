@@ -115,7 +115,7 @@ class Chooser:
             self._planner.traffic.arrived()
         kind = side_of(ask, is_side_model=target.is_side)
         if kind is not None:
-            return self._aside(snapshot, ask, target, allowed, kind)
+            return self._aside(snapshot, ask, target, allowed, kind, tokens)
         place = self._conversations.find(ask)
         if snapshot.decider is None:
             why = "no measured prompts to decide on"
@@ -123,7 +123,7 @@ class Chooser:
         texts = routing_texts(ask.messages) or (ask.messages[-1].content,)
         try:
             assessment = await self._worker.run(
-                lambda: self._assess(snapshot, ask, target, place, texts, steps or Steps()), within_s=within_s
+                lambda: self._assess(snapshot, ask, target, place, texts, tokens, steps or Steps()), within_s=within_s
             )
         except EmbedError as error:
             # Not its words: a library may have put the prompt into them, and this goes to log and journal.
@@ -149,7 +149,14 @@ class Chooser:
             self._conversations.note(choice.place, option)
 
     def _assess(
-        self, snapshot: Snapshot, ask: Ask, target: Target, place: Place, texts: tuple[str, ...], steps: Steps
+        self,
+        snapshot: Snapshot,
+        ask: Ask,
+        target: Target,
+        place: Place,
+        texts: tuple[str, ...],
+        tokens: float,
+        steps: Steps,
     ) -> Assessment:
         decider = snapshot.decider
         assert decider is not None
@@ -158,9 +165,7 @@ class Chooser:
             embeddings = self._embedder.embed(texts)
         # Of two readings the one that the probe is surer of.
         best = 0 if len(texts) == 1 else int(decider.probabilities(texts, embeddings).max(axis=1).argmax())
-        assessment = decider.assess(
-            texts[best], embeddings[best], tokens_of(ask, decider.lengths), ask.sampling.max_tokens
-        )
+        assessment = decider.assess(texts[best], embeddings[best], tokens, ask.sampling.max_tokens)
         may_cascade = _may_cascade(ask, target, place)
         # What a form prescribes is the directive alone, which is settled once the plan has chosen the model.
         may = [
@@ -188,11 +193,13 @@ class Chooser:
         decider = snapshot.decider
         assert decider is not None
         columns = decider.options
-        scores = scores_of(assessment, decider.price_of_quality_g, decider.typical()[1])  # (O,)
+        scores = scores_of(assessment, decider.price_of_quality_g, decider.typical_quality())  # (O,)
         planned = made_plain(assessment.weights, columns) if target.is_plain_for_form else assessment.weights
         briefly = target.directive is not None or not assessment.no_brevity
-        open_to = [target.allows(option) and (may_cascade or not isinstance(option, Cascade)) for option in columns]
-        may = [is_open and (briefly or option.is_plain) for is_open, option in zip(open_to, columns, strict=True)]
+        may = [
+            target.allows(option) and (briefly or option.is_plain) and (may_cascade or not isinstance(option, Cascade))
+            for option in columns
+        ]
         weights = restricted(planned, may, scores)  # (O,)
         if weights is None:
             # The model asked for has not been measured: it answers plainly.
@@ -245,19 +252,21 @@ class Chooser:
         spare = tuple(option for option in allowed if option not in ranked and option.directive == NO_DIRECTIVE)
         return Choice(decision, (*ranked, *spare), snapshot)
 
-    def _aside(self, snapshot: Snapshot, ask: Ask, target: Target, allowed: tuple[Option, ...], kind: str) -> Choice:
+    def _aside(
+        self, snapshot: Snapshot, ask: Ask, target: Target, allowed: tuple[Option, ...], kind: str, tokens: float
+    ) -> Choice:
         """What a client asks for its own sake: the cheapest option that is not hopeless; nothing is embedded."""
         decider = snapshot.decider
         plain = target.directive is None and is_plain(ask, kind)
         may = [] if decider is None else [_may_aside(target, option) for option in decider.options]
-        found = None if decider is None else cheapest_sane(decider, may, tokens_of(ask, decider.lengths), plain=plain)
+        found = None if decider is None else cheapest_sane(decider, may, tokens, plain=plain)
         if decider is None or found is None:
             choice = self._without_plan(snapshot, target, allowed, None, least=True)
             reason = f"a side request ({kind}): the smallest model answers, nothing being measured"
             return replace(choice, decision=replace(choice.decision, reason=reason, side=kind))
         index, g = found
-        _, q = decider.typical()
-        reference_j, reference_s = decider.typical_reference(tokens_of(ask, decider.lengths))
+        q = decider.typical_quality()
+        reference_j, reference_s = decider.typical_reference(tokens)
         columns = decider.options
         order = [
             index,

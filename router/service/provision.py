@@ -66,18 +66,15 @@ def _listed(url: str, key_env: str | None) -> frozenset[str]:
         return frozenset()
 
 
-def missing(
-    catalogue: Catalogue, cache_dir: Path, *, only: Iterable[str] | None = None, served: Collection[str] = ()
-) -> list[Missing]:
+def missing(catalogue: Catalogue, cache_dir: Path, *, only: Iterable[str] | None = None) -> list[Missing]:
     """Models whose weights can be fetched and are not there yet, smallest first, so that something runs soon.
 
     Args:
         catalogue: The federation.
         cache_dir: Where weights are kept.
         only: Names to look at; None for all.
-        served: Names of models that another engine serves, see :func:`served_by_ollama`.
     """
-    names = set(catalogue.models if only is None else only) - set(served)
+    names = set(catalogue.models if only is None else only)
     absent = [
         Missing(model, model.weights.bytes)
         for model in catalogue.models.values()
@@ -89,15 +86,24 @@ def missing(
     return sorted(absent, key=lambda item: item.bytes or 0)
 
 
-def fetchable(catalogue: Catalogue, cache_dir: Path, served: Collection[str]) -> list[Missing]:
-    """What is missing, smallest first; an entry that cannot be looked at is told and left out."""
+def fetchable(catalogue: Catalogue, cache_dir: Path, served: Served = served_by_ollama) -> list[Missing]:
+    """What is missing, smallest first; an entry that cannot be looked at is told and left out.
+
+    Args:
+        catalogue: The federation.
+        cache_dir: Where weights are kept.
+        served: Names of the models that need no weights of ours; asked only where something is missing.
+    """
     absent: list[Missing] = []
     for name in catalogue.models:
         try:
-            absent += missing(catalogue, cache_dir, only=[name], served=served)
+            absent += missing(catalogue, cache_dir, only=[name])
         except WeightsError as error:  # one file that cannot be read must not hold up the others
             logger.error("the weights of %s are not fetched: %s", name, error)
-    return sorted(absent, key=lambda item: item.bytes or 0)
+    if not absent:
+        return []
+    elsewhere = served(catalogue)
+    return sorted((item for item in absent if item.model.name not in elsewhere), key=lambda item: item.bytes or 0)
 
 
 def pull(model: Model, cache_dir: Path, on_progress: OnProgress = silent) -> Path:
@@ -160,7 +166,7 @@ class Provisioner:
 
     def _run(self) -> None:
         while (catalogue := self._wanted.get()) is not None:
-            for item in fetchable(catalogue, self._cache_dir, self._served(catalogue)):
+            for item in fetchable(catalogue, self._cache_dir, self._served):
                 if not self._wanted.empty():
                     break  # models.yaml has changed meanwhile: the newest one says what is still wanted
                 self._fetch(item)

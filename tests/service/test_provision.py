@@ -20,7 +20,7 @@ from router.domain.errors import WeightsError
 from router.meters.none import NoMeter
 from router.service import provision
 from router.service.engines import Engine
-from router.service.provision import Provisioner, missing, served_by_ollama
+from router.service.provision import Provisioner, fetchable, missing, served_by_ollama
 from router.service.reload import Reloader
 from tests.backends.fake_servers import ScriptedServer, closed_port, listening
 from tests.backends.small_wheels import Registry, three_packages
@@ -154,9 +154,8 @@ def test_what_ollama_has_is_not_fetched(tmp_path: Path) -> None:
             )
         }
         catalogue = Catalogue({}, sites, models)
-        served = served_by_ollama(catalogue)
-    assert served == {"parcel", "parcel:latest", "known-as-big"}
-    assert {item.model.name for item in missing(catalogue, tmp_path, served=served)} == {"big", "elsewhere", "parcel2"}
+        assert served_by_ollama(catalogue) == {"parcel", "parcel:latest", "known-as-big"}
+        assert {item.model.name for item in fetchable(catalogue, tmp_path)} == {"big", "elsewhere", "parcel2"}
     assert {item.model.name for item in missing(catalogue, tmp_path, only=["parcel"])} == {"parcel"}
 
 
@@ -185,5 +184,19 @@ def test_an_entry_that_cannot_be_looked_at_holds_up_no_other(
 
     monkeypatch.setattr(provision, "cached_path", look)
     catalogue = federation_with(locked=three_packages(), parcel=three_packages())
-    assert [item.model.name for item in provision.fetchable(catalogue, tmp_path, ())] == ["parcel"]
+    assert [item.model.name for item in fetchable(catalogue, tmp_path, lambda catalogue: ())] == ["parcel"]
     assert "the weights of locked are not fetched: cannot read it" in caplog.text
+
+
+def test_ollama_is_asked_only_where_something_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Catalogue] = []
+
+    def served(catalogue: Catalogue) -> tuple[str, ...]:
+        asked.append(catalogue)
+        return ()
+
+    catalogue = federation_with(parcel=three_packages())
+    assert len(fetchable(catalogue, tmp_path, served)) == len(asked) == 1
+    monkeypatch.setattr(provision, "cached_path", lambda model, cache_dir: tmp_path / model.name)
+    assert fetchable(catalogue, tmp_path, served) == []
+    assert len(asked) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,14 +52,26 @@ def share_under(top: FloatArray, bottom: FloatArray, level: float, seed: int = 0
     return float(np.mean(drawn @ top < level * (drawn @ bottom) - 1e-12))
 
 
-def at_level(levels: FloatArray, values: FloatArray, wanted: float) -> float:
-    """Value where a polyline through (level, value), in the order given, crosses a level; the best of several.
+def crossing(levels: FloatArray, values: FloatArray, wanted: float) -> float | None:
+    """Where a polyline through (level, value), in the order given, crosses a level: at the best value of several.
 
-    NaN where it does not reach the level.
+    Returns:
+        The place along the polyline, 1.25 being a quarter of the way from its second point to its third; None where it
+        does not reach the level.
     """
-    found = np.nan
-    for a, b, u, v in zip(levels, levels[1:], values, values[1:], strict=False):
-        if min(a, b) - 1e-12 <= wanted <= max(a, b) + 1e-12:
-            here = max(u, v) if a == b else u + (wanted - a) / (b - a) * (v - u)
-            found = here if np.isnan(found) else max(found, here)
-    return float(found)
+    places = []
+    for i, (a, b) in enumerate(pairwise(levels)):
+        if not min(a, b) - 1e-12 <= wanted <= max(a, b) + 1e-12:
+            continue
+        places += [float(i), i + 1.0] if a == b else [i + min(max((wanted - a) / (b - a), 0.0), 1.0)]
+    return max(places, key=lambda place: at_place(values, place), default=None)
+
+
+def at_place(values: FloatArray, place: float | None) -> float:
+    """Value of a polyline at a place along it, see :func:`crossing`; NaN at none."""
+    return float("nan") if place is None else float(np.interp(place, np.arange(len(values)), values))
+
+
+def at_level(levels: FloatArray, values: FloatArray, wanted: float) -> float:
+    """Value where a polyline through (level, value) crosses a level, the best of several; NaN where it does not."""
+    return at_place(values, crossing(levels, values, wanted))

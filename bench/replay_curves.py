@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.intervals import at_level, percentiles
+from bench.intervals import at_level, at_place, crossing, percentiles
 from bench.replay_cascades import CASCADING, WITHOUT
 from bench.replay_data import Fold, Setting
 from bench.replay_scores import MUCH, HeldOut, PerPrompt, outcome, worst_category
@@ -218,10 +218,12 @@ def _ended(policy: str, curve: FloatArray, reference: float) -> FloatArray:
 
 
 def _worst_at(curves: Curves, policy: int, level: float) -> float:
-    accuracy, _ = mean_curve(curves, np.ones(len(curves.rows)), None)
+    """Relative accuracy of the worst category there where the saving was read."""
+    accuracy, saving = mean_curve(curves, np.ones(len(curves.rows)), None)
     worst = np.mean([w[policy] for w in curves.worst], axis=0)
     name = curves.policies[policy]
-    return at_level(_ended(name, accuracy[policy], 1.0), _ended(name, worst, 1.0), level)
+    place = crossing(_ended(name, accuracy[policy], 1.0), _ended(name, saving[policy], 0.0), level)
+    return at_place(_ended(name, worst, 1.0), place)
 
 
 def _known(value: float) -> float | None:

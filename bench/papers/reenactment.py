@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.intervals import at_level, interval_of_mean
 from bench.papers.figures import Compared, Curve, Reproduction, Row
+from bench.papers.reenactment_tables import table_2, tables_3_to_5
 from bench.replay_scores import HeldOut, outcome
 from bench.splits import content_of
 from router.domain.catalogue import NO_DIRECTIVE, Floor, Option, Site
@@ -102,7 +103,8 @@ def reenact(
     sets = {AT_L0: at_l0}
     if len(plain) < len(everything.options):
         sets[WITH_DIRECTIVES] = everything
-    tables = [*_tables(at_l0, first, terms_of), _table2(at_l0, last, terms_of)]
+    terms = terms_of(at_l0.options, Floor(1.0))
+    tables = [*tables_3_to_5(at_l0, first, terms), table_2(at_l0, last, terms)]
     shown = list(_schemes(sets, first, last, terms_of))
     reference = str(shown[0][2])
     papers = _rows(f"the paper's split: {len(last)} unseen", [(name, what, mean) for name, what, _, mean in shown])
@@ -307,61 +309,3 @@ def _is_other_model(what: str) -> bool:
 def _range(values: FloatArray, decimals: int) -> str:
     interval = interval_of_mean(values)
     return "unknown" if interval is None else f"{interval[0]:.{decimals}f} to {interval[1]:.{decimals}f}"
-
-
-def _grams(known: Known, terms: Terms) -> FloatArray:
-    """(n, O) SCI of each answer; the embodied part only where every answer's seconds are known."""
-    grams = known.energy_j * terms.g_per_j
-    embodied = known.duration_s * terms.g_per_s
-    return grams + embodied if np.isfinite(embodied[np.isfinite(grams)]).all() else grams
-
-
-def _tables(known: Known, seen: Sequence[int], terms_of: TermsOf) -> list[Row]:
-    """Tables 3, 4 and 5: by category and model, over the known prompts."""
-    part = take(known, seen)
-    grams = _grams(part, terms_of(part.options, Floor(1.0)))
-    rows = []
-    for category in dict.fromkeys(c for c in part.categories if c is not None):
-        here = np.array([c == category for c in part.categories])
-        for o, option in enumerate(part.options):
-            right = here & (part.quality[:, o] >= 0.5)
-            rows.append(
-                Row(
-                    f"Tables 3-5: {category}",
-                    option.model,
-                    (
-                        Compared(
-                            "gCO2e, mean of correct (3)",
-                            None,
-                            float(grams[right, o].mean()) if right.any() else None,
-                            decimals=5,
-                        ),
-                        Compared("accuracy (4)", None, float(part.quality[here, o].mean()), decimals=2),
-                        Compared("gCO2e, sum (5)", None, float(grams[here, o].sum()), decimals=4),
-                    ),
-                )
-            )
-    return rows
-
-
-def _table2(known: Known, unseen: Sequence[int], terms_of: TermsOf) -> Row:
-    """Table 2: grams of each correct answer to an unseen prompt, in the order of the prompts."""
-    part = take(known, unseen)
-    grams = _grams(part, terms_of(part.options, Floor(1.0)))
-    right = part.quality >= 0.5  # (P, M)
-    cheapest = np.where(right, grams, np.inf).min(axis=1)
-    answered = np.isfinite(cheapest)
-    lines = []
-    for o, option in enumerate(part.options):
-        cells = " ".join(f"{grams[i, o]:.4f}" if right[i, o] else "-" for i in range(len(unseen)))
-        lines.append(f"{option.model}: {cells}")
-    return Row(
-        "Table 2: unseen",
-        "per-prompt oracle: cheapest correct model",
-        (
-            Compared("accuracy", None, float(answered.mean()), decimals=3),
-            Compared("gCO2e, sum of correct", None, float(cheapest[answered].sum()), decimals=4),
-        ),
-        note="It sees the answers before choosing. Grams of correct answers, prompt by prompt: " + "; ".join(lines),
-        headline=True,
-    )

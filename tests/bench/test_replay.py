@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bench.intervals import at_level, interval_of_mean, interval_of_ratio, share_under
+from bench.intervals import at_level, at_place, crossing, interval_of_mean, interval_of_ratio, share_under
 from bench.promise import simulate
 from bench.replay import DEFAULT_POLICIES, app, summarise, weigh
 from bench.replay_curves import FLOORS, Curves, read
@@ -185,6 +185,17 @@ def test_a_curve_is_interpolated_where_it_crosses(wanted: float, found: float) -
 
 def test_a_level_that_is_not_reached_is_not_made_up() -> None:
     assert np.isnan(at_level(np.array([1.0, 0.9]), np.array([0.0, 0.5]), 0.8))
+
+
+def test_what_goes_with_a_reading_is_read_where_the_saving_was() -> None:
+    accuracy = np.array([1.0, 0.9, 0.9, 1.0, 0.8])
+    saving = np.array([0.0, 0.2, 0.3, 0.1, 0.9])
+    worst = np.array([1.0, 0.9, 0.8, 0.95, 0.1])
+    place = crossing(accuracy, saving, 0.95)
+    assert place == pytest.approx(3.25)  # of three crossings the one that saves most
+    assert at_place(saving, place) == pytest.approx(0.3)
+    assert at_place(worst, place) == pytest.approx(0.7375)  # and not the 0.95 of the first
+    assert crossing(accuracy[:3], saving[:3], 0.9) == 2.0
 
 
 def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:

@@ -213,7 +213,8 @@ class Joint:
         difference = quality - share * quality[:, [top]]
         seen = weight @ difference  # (C, K + 1)
         told = weight @ (foretold - share * foretold[:, [top]])
-        error2 = weight**2 @ (quality - foretold) ** 2  # (C, K + 1)
+        surprise = quality - foretold  # (n, K + 1)
+        error2 = weight**2 @ (surprise - share * surprise[:, [top]]) ** 2  # (C, K + 1)
         gap = seen - told
         pooled_gap = mass.T @ gap / mass.sum()
         spread = mass.T @ ((gap - pooled_gap) ** 2 * (count / max(count - 1, 1)) - error2) / mass.sum()

@@ -225,6 +225,24 @@ def test_dearer_quality_buys_better_options() -> None:
     assert (np.diff(quality) >= 0).all()
 
 
+def test_what_a_model_and_the_reference_miss_together_does_not_blur_the_floor_of_a_category() -> None:
+    energy_j = np.array([[1000.0, 100.0], [1000.0, 100.0]])
+    sampled = World(np.array([0.5, 0.5]), np.full((2, 2), 0.75), energy_j).sample(40, seed=0)
+    place = np.arange(40)
+    reference = (place % 20 < 15).astype(np.float64)
+    # In the first task the cheap model is right where the reference is; in the second it fails on four more.
+    cheap = np.where(place < 20, reference, place % 20 < 11)
+    known = replace(
+        sampled,
+        quality=np.column_stack([reference, cheap]),
+        categories=tuple(f"c{i // 20}" for i in place),
+        energy_j=energy_j[place // 20],
+    )
+    plan = Joint().fit(known, table(np.array([0.5, 0.5]), np.full((2, 2), 0.75), energy_j), terms(0.95, 2, slack=0.0))
+    assert plan.plan is not None
+    assert plan.plan.x[1, 0] > plan.plan.x[0, 0] + 0.1
+
+
 @pytest.mark.parametrize("slack", [0.0, 0.05])
 def test_floors_of_categories_do_not_hide_the_luck_of_what_they_lift(slack: float) -> None:
     flat = World(

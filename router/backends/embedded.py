@@ -85,7 +85,7 @@ class EmbeddedBackend:
             cache_dir: Where fetched weights are.
             memory_bytes: For all loaded models together; None for no limit.
             slots: Generations of one model at a time.
-            context_tokens: Largest context window; a model's own is taken where it is smaller.
+            context_tokens: Context window of a model that states none; never larger than it was trained for.
             threads: For computing; None for one per physical core.
         """
         self._models = {name: (model, model.weights) for name, model in models.items() if model.weights is not None}
@@ -192,7 +192,8 @@ class EmbeddedBackend:
         except (GgufError, OSError) as error:
             raise _unloadable(path) from error
         model, _weights = self._models[name]
-        context_tokens = min([self._context_tokens, *(known for known in (model.context, head.context) if known)])
+        stated = model.context or self._context_tokens
+        context_tokens = min(stated, head.context or stated)
         cache_bytes = (head.kv_bytes_per_token or 0) * context_tokens * self._slots
         return context_tokens, path.stat().st_size + cache_bytes + OVERHEAD_BYTES
 

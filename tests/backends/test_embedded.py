@@ -34,7 +34,7 @@ def weights_file() -> Path:
 
 @pytest.fixture
 async def backend(weights_file: Path) -> AsyncIterator[EmbeddedBackend]:
-    made = EmbeddedBackend({SMOLLM2.name: SMOLLM2}, CACHE_DIR, context_tokens=512)
+    made = EmbeddedBackend({SMOLLM2.name: replace(SMOLLM2, context=512)}, CACHE_DIR)
     yield made
     await made.close()
 
@@ -241,6 +241,23 @@ async def test_a_models_head_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
     os.utime(file, ns=(1, 1))  # another file under the same name
     backend._dimensions("m", file)
     assert len(reads) == 2
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("stated", "trained", "given"),
+    [(None, 32768, 8192), (None, 2048, 2048), (None, None, 8192), (16384, 32768, 16384), (131072, 32768, 32768)],
+)
+async def test_a_model_gets_the_window_that_is_stated_up_to_what_it_was_trained_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: int | None, trained: int | None, given: int
+) -> None:
+    monkeypatch.setattr(embedded, "read_head", lambda path: GgufHead("llama", trained, 1024))
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF" + bytes(100))
+    backend = EmbeddedBackend({"m": Model("m", context=stated, weights=Weights(path=str(file)))}, tmp_path, slots=2)
+    context_tokens, size_bytes = backend._dimensions("m", file)
+    assert context_tokens == given
+    assert size_bytes > 2 * 1024 * given
     await backend.close()
 
 

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -118,7 +118,7 @@ def embedded() -> Rig:
         pytest.skip(
             f"the weights of {SMOLLM2.name} are not in {cache_dir}; run: carbon-router models pull {SMOLLM2.name}"
         )
-    backend = EmbeddedBackend({SMOLLM2.name: SMOLLM2}, cache_dir, slots=2, context_tokens=2048)
+    backend = EmbeddedBackend({SMOLLM2.name: replace(SMOLLM2, context=2048)}, cache_dir, slots=2)
     return Rig(backend, SMOLLM2.name, lambda: backend.running, None, NUMBERS, "3")
 
 

@@ -21,9 +21,11 @@ help:  ## list the targets
 serve: setup  ## set up what is missing, then serve on http://127.0.0.1:8000
 	@$(BIN)/carbon-router serve
 
+# What `bench run` shall do otherwise: `make bench ARGS=--remeasure` measures what was shipped anew, too (hours).
+ARGS ?=
 bench: setup  ## measure on this machine what no measurement covers, then put it into the store
 	@rows="$${ROUTER_DATA_DIR:-.data}/measurements/local.jsonl"; status=0; \
-	$(BIN)/python -m bench run || status=$$?; \
+	$(BIN)/python -m bench run $(ARGS) || status=$$?; \
 	if [ -s "$$rows" ]; then $(BIN)/carbon-router store import --origin local "$$rows"; fi; \
 	exit $$status  # a model that could not be measured must not keep the others' rows out of the store
 

@@ -18,7 +18,7 @@ MOST_BYTES = 5_000_000
 JUDGE = "judge"
 """Grader of prompts that no machine grades; their quality is null until they are judged."""
 PACKAGED = Path(__file__).resolve().parents[1] / "router" / "data" / "measurements" / "default.jsonl.gz"
-HELP = """Put a run's measurements into the package: what a fresh machine routes on until `make bench` has run there.
+HELP = """Put a run's measurements into the package: what a fresh machine routes on until it has rows of its own.
 
 Only prompts that every option of models.yaml has answered are taken, so that options are compared on the same prompts.
 """

@@ -318,9 +318,13 @@ class RouteAnswer(OptionName):
 
 
 class PlanAnswer(Shape):
-    """The current plan, or null under ``plan`` where there is none; ``notes`` say why."""
+    """The current plan, or null under ``plan`` where there is none; ``notes`` say why.
+
+    ``decided_by`` is ``prompt`` where the policy has no plan to show, and null where the reference answers everything.
+    """
 
     policy: str
+    decided_by: Literal["plan", "prompt"] | None
     floor: str
     planned_at: float | None
     solved_ms: float
@@ -350,8 +354,8 @@ class StatsAnswer(Shape):
     saved_g: float | None
     router_energy_j: float | None
     unknown: dict[str, int]
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None
+    output_tokens: int | None
     attempts: int
     escalations: int
     mean_overhead_ms: float | None

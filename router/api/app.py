@@ -12,6 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 import router
 from router.api import administration, documents, embeddings, errors, metrics, ollama, openai, routing
 from router.api.auth import KeyGuard
+from router.api.headers import EXPOSED
 from router.api.limits import BodyLimit, HostGuard, RateLimit
 from router.api.residents import Residents
 from router.config.keys import KeyFile
@@ -96,6 +97,10 @@ def _guard(app: FastAPI, service: Service, access: Access) -> None:
         app.add_middleware(HostGuard, hosts=access.hosts)
     if access.cors_origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=list(access.cors_origins), allow_methods=["*"], allow_headers=["*"]
+            CORSMiddleware,
+            allow_origins=list(access.cors_origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
         )
     app.add_middleware(metrics.CountResponses, metrics=service.metrics)

@@ -6,13 +6,14 @@ import base64
 from typing import Any, Literal
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.api import documents
 from router.api.answers_schema import EmbeddingList
 from router.api.bodies import WireRoute
 from router.api.messages import no_null
+from router.api.streams import gone, unless_gone
 from router.domain.errors import DeadlineError, RequestError, UnknownModelError
 from router.domain.estimates import FloatArray
 from router.service.ask import AUTO
@@ -66,10 +67,12 @@ def build(service: Service) -> APIRouter:
         summary="Vectors of the embedder that the router decides by",
         responses=documents.answers(EmbeddingList) | documents.errors("/v1/", 404, 503, 504, body=True),
     )
-    async def embeddings(body: EmbeddingsRequest) -> dict[str, Any]:
+    async def embeddings(body: EmbeddingsRequest, request: Request) -> Any:
         check_model(service, body.model)
         texts = body.texts()
-        vectors = await embed(service, texts, dimensions=body.dimensions)
+        vectors = await unless_gone(request, embed(service, texts, dimensions=body.dimensions))
+        if vectors is None:
+            return gone()
         as_base64 = body.encoding_format == "base64"
         # The port does not count tokens and the field is required of integers: an estimate that says so.
         tokens = sum(max(1, round(len(text) / _CHARACTERS_PER_TOKEN)) for text in texts)

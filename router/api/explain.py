@@ -60,9 +60,11 @@ def decision_json(decision: Decision) -> dict[str, Any]:
 
 def plan_json(snapshot: Snapshot) -> dict[str, Any]:
     """The current plan, or why there is none."""
-    plan = None if snapshot.decider is None else snapshot.decider.plan
+    decider = snapshot.decider
+    plan = None if decider is None else decider.plan
     return {
         "policy": snapshot.catalogue.policy,
+        "decided_by": None if decider is None else "prompt" if plan is None else "plan",
         "floor": str(snapshot.catalogue.floor),
         "planned_at": snapshot.planned_at or None,
         "solved_ms": 1000 * snapshot.solved_s,
@@ -82,6 +84,7 @@ def plan_json(snapshot: Snapshot) -> dict[str, Any]:
             *snapshot.grid.notes(snapshot.catalogue),
             *snapshot.notes,
             *(plan.notes if plan else ()),
+            *([f"{decider.policy} decides prompt by prompt: there is no mix"] if decider and plan is None else []),
         ],
         **conditions_json(snapshot),
         "load": {

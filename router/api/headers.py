@@ -14,6 +14,11 @@ from router.service.ask import Ask
 _CONVERSATION = ("x-router-conversation", "x-openwebui-chat-id")
 _SIDE = "x-router-side-request"
 
+_DECIDED = ("X-Router-Model", "X-Router-Directive", "X-Router-Site", "X-Router-Policy", "X-Router-Category")
+_TAKEN = tuple(f"X-Router-{name}" for name in ("Energy-J", "Operational-G", "Embodied-G", "Saved-G", "Overhead-Ms"))
+EXPOSED = (*_DECIDED, *_TAKEN, "Retry-After", "X-Should-Retry")
+"""What a page from elsewhere may read of an answer: browsers hide headers that are not named."""
+
 
 def with_conversation(ask: Ask, headers: Mapping[str, str]) -> Ask:
     """The request with what its headers say of its conversation, and of whether a person asks.
@@ -30,25 +35,16 @@ def with_conversation(ask: Ask, headers: Mapping[str, str]) -> Ask:
 
 def decision_headers(option: Option, decision: Decision) -> dict[str, str]:
     """What is known before the first byte of the answer."""
-    headers = {
-        "X-Router-Model": option.model,
-        "X-Router-Directive": option.directive,
-        "X-Router-Site": option.site,
-        "X-Router-Policy": decision.policy,
-    }
-    if decision.category is not None:
-        headers["X-Router-Category"] = decision.category
+    values = (option.model, option.directive, option.site, decision.policy, decision.category)
     # A header holds ASCII; names in models.yaml may hold anything.
-    return {name: value.encode("ascii", "replace").decode() for name, value in headers.items()}
+    return {
+        name: value.encode("ascii", "replace").decode()
+        for name, value in zip(_DECIDED, values, strict=True)
+        if value is not None
+    }
 
 
 def carbon_headers(record: CarbonRecord) -> dict[str, str]:
     """What is known when the answer is whole; what is unknown has no header."""
-    figures = {
-        "X-Router-Energy-J": record.energy_j,
-        "X-Router-Operational-G": record.operational_g,
-        "X-Router-Embodied-G": record.embodied_g,
-        "X-Router-Saved-G": record.saved_g,
-        "X-Router-Overhead-Ms": record.overhead_ms,
-    }
-    return {name: f"{value:.6g}" for name, value in figures.items() if value is not None}
+    figures = (record.energy_j, record.operational_g, record.embodied_g, record.saved_g, record.overhead_ms)
+    return {name: f"{value:.6g}" for name, value in zip(_TAKEN, figures, strict=True) if value is not None}

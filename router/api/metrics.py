@@ -81,11 +81,8 @@ def build(service: Service) -> APIRouter:
             "turns": found.turns,
             "side_requests": found.side_requests(),
             **{f"by_{name}": dict(counts) for name, counts in found.by.items()},
-            # A sum of which nothing is known is not known either.
-            **{name: None if found.unknown[name] == found.turns else value for name, value in found.sums.items()},
+            **found.known(),
             "unknown": found.unknown,
-            "prompt_tokens": found.prompt_tokens,
-            "output_tokens": found.output_tokens,
             "attempts": found.attempts,
             "escalations": found.escalations,
             "mean_overhead_ms": found.overhead_ms / found.turns if found.turns else None,

@@ -118,7 +118,7 @@ def build(service: Service, residents: Residents) -> APIRouter:
         summary="Vectors of the embedder that the router decides by",
         responses=documents.answers(shapes.OllamaEmbedAnswer) | documents.errors("/api/", 404, 503, body=True),
     )
-    async def embed(body: EmbedRequest) -> dict[str, Any]:
+    async def embed(body: EmbedRequest, request: Request) -> Any:
         started_s = time.perf_counter()
         embeddings.check_model(service, body.model)
         if body.truncate is False:
@@ -129,19 +129,26 @@ def build(service: Service, residents: Residents) -> APIRouter:
             )
         texts = [body.input] if isinstance(body.input, str) else body.input
         texts = [] if texts == [""] else texts  # asks for the model to be loaded, which it is
-        vectors = (await embeddings.embed(service, texts, dimensions=body.dimensions)).tolist() if texts else []
+        rows: list[list[float]] = []
+        if texts:
+            vectors = await unless_gone(request, embeddings.embed(service, texts, dimensions=body.dimensions))
+            if vectors is None:
+                return gone()
+            rows = vectors.tolist()
         took_ns = ns_from_seconds(time.perf_counter() - started_s)
-        return {"model": service.embedder.name, "embeddings": vectors, "total_duration": took_ns}
+        return {"model": service.embedder.name, "embeddings": rows, "total_duration": took_ns}
 
     @routes.post(
         "/api/embeddings",
         summary="The vector of one text, in Ollama's older form",
         responses=documents.answers(shapes.OllamaEmbeddingAnswer) | documents.errors("/api/", 404, 503, body=True),
     )
-    async def embed_one(body: OlderEmbedRequest) -> dict[str, Any]:
+    async def embed_one(body: OlderEmbedRequest, request: Request) -> Any:
         embeddings.check_model(service, body.model)
-        vectors = (await embeddings.embed(service, [body.prompt])).tolist() if body.prompt else [[]]
-        return {"embedding": vectors[0]}
+        if not body.prompt:
+            return {"embedding": []}
+        vectors = await unless_gone(request, embeddings.embed(service, [body.prompt]))
+        return gone() if vectors is None else {"embedding": vectors[0].tolist()}
 
     @routes.post(
         "/api/show",

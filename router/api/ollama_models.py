@@ -147,6 +147,7 @@ def _served(service: Service, model: Model) -> ServedModel | None:
 
 
 def _smallest_context(snapshot: Snapshot) -> int | None:
-    """What every model that ``auto`` may choose can read."""
-    contexts = [model.context for model in snapshot.catalogue.models.values() if model.context is not None]
-    return min(contexts, default=None)
+    """What every model that could answer now can read."""
+    models = snapshot.catalogue.models
+    contexts = {models[option.model].context for option in snapshot.available}
+    return min((context for context in contexts if context is not None), default=None)

@@ -107,13 +107,12 @@ def _model(service: Service, name: str) -> dict[str, Any]:
     if name in snapshot.catalogue.aliases:
         entry["alias_of"] = snapshot.catalogue.aliases[name]
     if model is not None:
-        columns = () if snapshot.decider is None else snapshot.decider.options
         entry |= {
             "parameters": model.parameters,
             "context_length": model.context,
             "licence": model.licence,
             "available": any(option.model == name for option in snapshot.available),
-            "measured": any(option.model == name for option in columns),
+            "measured": name in snapshot.measured_models,
         }
     return entry
 

@@ -29,9 +29,11 @@ def to_ollama_chat(generation: Generation, defaults: Mapping[str, Any]) -> dict[
         RequestError: If a message cannot be said in Ollama's words.
     """
     extra = generation.extra
+    calls = [call for message in generation.messages for call in message.extra.get("tool_calls") or ()]
+    called = {str(call["id"]): (call.get("function") or {}).get("name") for call in calls if call.get("id")}
     body = {
         "model": generation.model,
-        "messages": [to_ollama(message) for message in generation.messages],
+        "messages": [to_ollama(message, called) for message in generation.messages],
         "stream": True,
         "tools": extra.get("tools"),
         "think": extra.get("think"),
@@ -44,16 +46,24 @@ def to_ollama_chat(generation: Generation, defaults: Mapping[str, Any]) -> dict[
     return {key: value for key, value in body.items() if value is not None}
 
 
-def to_ollama(message: Message) -> dict[str, Any]:
-    """A message as Ollama's chat API takes it."""
+def to_ollama(message: Message, called: Mapping[str, str | None]) -> dict[str, Any]:
+    """A message as Ollama's chat API takes it.
+
+    Args:
+        message: In OpenAI's words or Ollama's.
+        called: Names of the tools called so far, by the id of the call: OpenAI's results give the id alone, and Ollama
+            knows results by their tool's name.
+    """
     extra = message.extra
     wire: dict[str, Any] = {"role": message.role, "content": encodable(message.content)}
     if extra.get("tool_calls"):
         wire["tool_calls"] = [_to_ollama_call(call) for call in extra["tool_calls"]]
     if extra.get("images"):
         wire["images"] = [_image(image) for image in extra["images"]]
-    if message.role == "tool" and (name := extra.get("tool_name") or extra.get("name")):
-        wire["tool_name"] = name
+    if message.role == "tool":
+        name = extra.get("tool_name") or extra.get("name") or called.get(str(extra.get("tool_call_id")))
+        if name:
+            wire["tool_name"] = name
     if extra.get("thinking"):
         wire["thinking"] = extra["thinking"]
     return wire

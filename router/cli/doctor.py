@@ -148,13 +148,15 @@ def _embedder(service: Service) -> Finding:
 
 
 def _store(service: Service) -> Finding:
+    from router.service.coverage import REMEASURE
+
     measurements, _ = service.store.all()
     if not measurements:
         return Finding("store", "warning", "empty: every prompt takes the reference", "make bench")
     local = sum(m.origin == "local" for m in measurements)
     text = f"{len(measurements)} measured prompts, {local} of them measured on this machine"
     if local == 0:
-        return Finding("store", "warning", text, "make bench measures your models on your hardware")
+        return Finding("store", "warning", text, f"{REMEASURE} measures your models on your hardware")
     return Finding("store", "ok", text)
 
 

@@ -46,7 +46,8 @@ def plan(
     for note in answer["notes"]:
         typer.echo(f"note: {note}")
     if mix is None:
-        typer.echo("there is no plan; every prompt takes the reference")
+        if answer["decided_by"] is None:
+            typer.echo("there is no plan; every prompt takes the reference")
         return
     typer.echo(
         f"expected: {milligrams(mix['expected_g'])} CO2e a prompt at quality {percent(mix['expected_quality'])}; "

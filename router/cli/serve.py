@@ -61,13 +61,6 @@ def serve(
     service = build(settings, catalogue, tracing=tracing, provisioner=provisioner)
     address = f"http://{'localhost' if settings.host == '::1' else settings.host}:{settings.port}"
 
-    def ready() -> None:
-        say(f"carbon-router answers at {address}/v1 (model `auto` routes); {address}/docs lists every call")
-        for line in service.banner():
-            say(f"  {line}")
-        if provisioner is not None:
-            provisioner.ensure(catalogue)
-
     access = Access(
         keys=None if is_local and not settings.require_keys else keys,
         # Beyond this machine a key is needed anyway; on it, a page from elsewhere must not pass for a local one.
@@ -77,6 +70,16 @@ def serve(
         cors_origins=settings.cors_origins,
         administrators=keys if settings.allow_admin else None,
     )
+
+    def ready() -> None:
+        # A browser has no key to show, so behind keys there is no page to open.
+        calls = "" if access.keys is not None else f"; {address}/docs lists every call (the page needs the internet)"
+        say(f"carbon-router answers at {address}/v1 (model `auto` routes){calls}")
+        for line in service.banner():
+            say(f"  {line}")
+        if provisioner is not None:
+            provisioner.ensure(catalogue)
+
     app = create_app(service, on_ready=ready, access=access)
     uvicorn.run(
         app,

@@ -55,7 +55,11 @@ def grams_of(estimates: Estimates, terms: Terms) -> Grams:
     # Closed options count here: whether the embodied term is in must not depend on what a pin leaves open.
     usable = np.isfinite(estimates.energy_j * terms.g_per_j) & np.isfinite(estimates.q)
     if not usable.any():
-        raise PolicyError("no option has known quality, energy and intensity", hint="run `make bench`")
+        is_grid_known = bool(np.isfinite(terms.g_per_j).any())
+        raise PolicyError(
+            "no option has known quality and energy" if is_grid_known else "the grid intensity is known at no site",
+            hint="run `make bench`" if is_grid_known else "state intensity_g_per_kwh or intensity_fallback_g_per_kwh",
+        )
     if not usable[:, estimates.reference].any():
         raise PolicyError(
             f"the grams of the reference {estimates.options[estimates.reference]} are not known",

@@ -12,12 +12,19 @@ from router.domain.record import Measurement
 
 FEW_PROMPTS = 20
 """Below it, an option's share of right answers is known to no better than .22 (95 %)."""
+REMEASURE = "`make bench ARGS=--remeasure`"
+"""What puts rows of this machine in the place of shipped ones; ``make bench`` alone measures what they do not cover."""
 
 
 def measured(measurements: Sequence[Measurement], available: Sequence[Option]) -> tuple[Option, ...]:
     """Available options with at least one graded outcome, in the federation's order."""
-    graded = {outcome.option for m in measurements for outcome in m.outcomes if outcome.quality is not None}
+    graded = graded_options(measurements)
     return tuple(option for option in available if option in graded)
+
+
+def graded_options(measurements: Sequence[Measurement]) -> frozenset[Option]:
+    """Options of which any outcome was graded, available or not."""
+    return frozenset(outcome.option for m in measurements for outcome in m.outcomes if outcome.quality is not None)
 
 
 def fallback_reference(catalogue: Catalogue, available: Sequence[Option]) -> Option | None:
@@ -37,12 +44,12 @@ def federation_notes(
     absent = sorted({o.model for o in catalogue.options()} - {o.model for o in available})
     if absent:
         notes.append(f"not available at any engine now: {', '.join(absent)}")
-    seen = {outcome.model for m in measurements for outcome in m.outcomes if outcome.quality is not None}
+    seen = {option.model for option in graded_options(measurements)}
     unmeasured = sorted({o.model for o in available} - seen)
     if unmeasured and measurements:
         notes.append(f"not measured yet, so never routed to: {', '.join(unmeasured)}; run `make bench`")
     if measurements and all(m.origin == "shipped" for m in measurements):
-        notes.append("all measurements were shipped, taken on another machine; `make bench` measures this one")
+        notes.append(f"all measurements were shipped, taken on another machine; {REMEASURE} measures this one")
     return tuple(notes)
 
 

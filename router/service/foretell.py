@@ -11,6 +11,7 @@ from router.domain.record import Measurement
 from router.domain.sci import footprint
 from router.estimate.rice_calibrated import SizedRow, SizeEstimator
 from router.estimate.rice_public import LLM_PERF
+from router.service.coverage import REMEASURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def calibrate(measurements: Iterable[Measurement], parameters: Mapping[str, floa
     estimator = SizeEstimator(public=LLM_PERF).fit(used)
     words = {
         "local": "measured on this machine",
-        "shipped": "measured on another machine; `make bench` measures this one",
+        "shipped": f"measured on another machine; {REMEASURE} measures this one",
         "public": f"{LLM_PERF.source}; not this hardware",
     }
     models = tuple(sorted({row.model for row in used}))

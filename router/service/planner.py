@@ -28,7 +28,7 @@ from router.learn.refit import decide, weighted
 from router.policy.registry import make_policy
 from router.service.ask import ABILITIES
 from router.service.conditions import Conditions, have_moved, slide, terms_of
-from router.service.coverage import coverage_notes, fallback_reference, federation_notes, measured
+from router.service.coverage import coverage_notes, fallback_reference, federation_notes, graded_options, measured
 from router.service.engines import Engines
 from router.service.grid import Grid, read_grid
 from router.service.load import LoadWatch
@@ -232,7 +232,8 @@ class Planner:
             decider=None if solved is None else solved.decider,
             reference=reference,
             intensities=intensities,
-            prompts={m.id: m for m in measurements},
+            prompts={measurements[i].id: measurements[i] for i in rows},
+            measured_models=frozenset(option.model for option in graded_options(measurements)),
             available=available,
             lacking=self._lacking(available),
             notes=notes if solved is None else (*notes, *solved.notes),

@@ -27,6 +27,7 @@ class Snapshot:
         reference: Who answers where the policy cannot tell; None if no engine has any model.
         intensities: Per site; a site whose intensity is unknown is missing.
         prompts: By id, those the decider was fitted on.
+        measured_models: Names of models of which any answer was graded, available or not.
         available: Options an engine can run now.
         lacking: By ability (``tools``, ``vision``), those of them that do not have it, as far as engines say.
         notes: What a reader has to know, in sentences.
@@ -44,6 +45,7 @@ class Snapshot:
     reference: Option | None = None
     intensities: Mapping[str, Intensity] = field(default_factory=dict)
     prompts: Mapping[str, Measurement] = field(default_factory=dict)
+    measured_models: frozenset[str] = frozenset()
     available: tuple[Option, ...] = ()
     lacking: Mapping[str, frozenset[Option]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

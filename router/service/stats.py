@@ -18,7 +18,9 @@ from router.service.report_figures import Assumptions, Period
 from router.service.tally import Tallies, saved_g_of
 from router.service.worker import Worker
 
-_SUMMED = ("energy_j", "operational_g", "embodied_g", "reference_g", "saved_g", "router_energy_j")
+_OF_RECORD = ("energy_j", "operational_g", "embodied_g", "reference_g", "router_energy_j")
+_OF_TURN = ("prompt_tokens", "output_tokens")
+_SUMMED = (*_OF_RECORD, "saved_g", *_OF_TURN)
 _WORTH_SHARING_S = 1.0
 _MOST_PERIODS = 8
 
@@ -32,8 +34,6 @@ class Totals:
         by: Counts by status, model, directive, site, category, error, side request and conversation.
         sums: Sum of what is known, by figure.
         unknown: Turns of which a figure is not known.
-        prompt_tokens: Tokens read.
-        output_tokens: Tokens written.
         attempts: Generations started.
         escalations: Cascades whose first answer did not stand.
         overhead_ms: Sum of the router's own time.
@@ -45,10 +45,8 @@ class Totals:
 
     turns: int = 0
     by: dict[str, Counter[str]] = field(default_factory=dict)
-    sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_SUMMED, 0.0))
+    sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_SUMMED, 0))
     unknown: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_SUMMED, 0))
-    prompt_tokens: int = 0
-    output_tokens: int = 0
     attempts: int = 0
     escalations: int = 0
     overhead_ms: float = 0.0
@@ -67,8 +65,11 @@ class Totals:
     def side_requests(self) -> dict[str, float | None]:
         """The side requests' own count and sums; they are in the totals too. None where nothing of a sum is known."""
         side = self.side or Totals()
-        known = {name: None if side.unknown[name] == side.turns else value for name, value in side.sums.items()}
-        return {"turns": side.turns, **known, "output_tokens": side.output_tokens}
+        return {"turns": side.turns, **side.known()}
+
+    def known(self) -> dict[str, float | None]:
+        """The sums; None where nothing of one is known."""
+        return {name: None if self.unknown[name] == self.turns else value for name, value in self.sums.items()}
 
     def _add(self, turn: Turn) -> None:
         carbon = turn.carbon
@@ -86,14 +87,13 @@ class Totals:
         ):
             if value is not None:
                 self.by.setdefault(name, Counter())[value] += 1
-        for name in _SUMMED:
-            figure = saved_g_of(turn) if name == "saved_g" else getattr(carbon, name)
+        figures = {name: getattr(carbon, name) for name in _OF_RECORD}
+        figures |= {name: getattr(turn, name) for name in _OF_TURN} | {"saved_g": saved_g_of(turn)}
+        for name, figure in figures.items():
             if figure is not None:
                 self.sums[name] += figure
             elif turn.attempts or name == "router_energy_j":
                 self.unknown[name] += 1  # what began nothing took nothing, and that is known
-        self.prompt_tokens += turn.prompt_tokens or 0
-        self.output_tokens += turn.output_tokens or 0
         self.attempts += turn.attempts
         self.escalations += turn.escalations
         self.overhead_ms += carbon.overhead_ms

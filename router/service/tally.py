@@ -200,10 +200,7 @@ class Tally:
             self.baseline_g.add(None if carbon.saved_g is None else carbon.reference_g)
             self.saved_g.add(carbon.saved_g)
         elif started:
-            # An answer that was not given saved nothing, and what it took is charged.
-            saved_g = saved_g_of(turn)
-            own_g = (carbon.operational_g or 0.0) + (carbon.embodied_g or 0.0)
-            self.saved_g.add(-own_g if saved_g is None else saved_g)
+            self.saved_g.add(saved_g_of(turn))
 
 
 def _holds_idle(turn: Turn) -> bool:
@@ -213,11 +210,17 @@ def _holds_idle(turn: Turn) -> bool:
 
 
 def saved_g_of(turn: Turn) -> float | None:
-    """Grams a turn saved against the reference: what it took, where no answer was given; None unknown."""
-    saved_g, reference_g = turn.carbon.saved_g, turn.carbon.reference_g
-    if turn.status == "ok" or saved_g is None:
-        return saved_g
-    return None if reference_g is None else saved_g - reference_g
+    """Grams a turn saved against the reference, None unknown.
+
+    An answer that was not given saved nothing, and what it took is charged: by the method that the reference is priced
+    by where there is one, else all that is known of it.
+    """
+    carbon = turn.carbon
+    if turn.status == "ok" or not turn.attempts:
+        return carbon.saved_g
+    if carbon.saved_g is not None and carbon.reference_g is not None:
+        return carbon.saved_g - carbon.reference_g
+    return None if carbon.operational_g is None else -(carbon.operational_g + (carbon.embodied_g or 0.0))
 
 
 @dataclass(slots=True)

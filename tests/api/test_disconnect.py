@@ -8,12 +8,16 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+from router.api.app import create_app
 from router.domain.chat import Delta
 from tests.api.conftest import Running
-from tests.api.server import wait_until
+from tests.api.server import serve, wait_until
 from tests.api.stage import HANG
+from tests.service import federation
+from tests.service.test_embedding import OneAtATime as SlowEmbedder
 
 WITHIN_S = 0.5
 
@@ -100,6 +104,24 @@ def test_others_go_on_meanwhile(running: Running) -> None:
     reader.join(10.0)
     assert b'"done":true' in bodies[0].replace(b" ", b"")
     wait_until(lambda: running.stage.running == 0, WITHIN_S)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/embeddings", {"model": "auto"}), ("/api/embed", {"model": "auto"})],
+)
+def test_texts_that_nobody_waits_for_are_not_embedded(path: str, body: dict[str, Any]) -> None:
+    embedder = SlowEmbedder()
+    service = federation.build(embedder=embedder)
+    embedder.is_slow = True
+    with serve(create_app(service)) as url:
+        with connect(url, path, {**body, "input": ["a text"] * 2000}):
+            wait_until(lambda: len(embedder.sizes) > 1, 5.0)
+        seen = len(embedder.sizes)
+        with httpx.Client(base_url=url, timeout=20.0, trust_env=False) as http:
+            assert http.post(path, json={**body, "input": "another"}).status_code == 200
+        assert sum(embedder.sizes) < 1000
+        assert len(embedder.sizes) <= seen + 3
 
 
 @DIALECTS

@@ -127,5 +127,9 @@ async def test_pages_from_elsewhere_may_call_only_where_they_are_named() -> None
     async with asked(Access(cors_origins=("https://chat.example",))) as (http, _):
         allowed = await http.options("/api/chat", headers=preflight)
         assert allowed.headers["access-control-allow-origin"] == "https://chat.example"
+        answer = await http.post("/v1/chat/completions", json=CHAT, headers={"Origin": "https://chat.example"})
+        shown = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
+        assert {name for name in answer.headers if name.startswith("x-router-")} <= shown
+        assert {"x-router-model", "x-router-overhead-ms", "retry-after"} <= shown
         other = await http.options("/api/chat", headers={**preflight, "Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers

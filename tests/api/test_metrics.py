@@ -9,8 +9,10 @@ import re
 import pytest
 
 from router.backends.scripted import Fault, ScriptedBackend
+from router.domain.chat import Delta, Finish, Usage
 from router.service.limits import Limits
 from tests.api.in_process import CHAT, asked
+from tests.api.stage import StageBackend
 from tests.service.federation import measurements
 from tests.service.held_journal import HeldJournal
 
@@ -67,8 +69,10 @@ async def test_counts_joules_and_grams_agree_with_the_journal() -> None:
     grams = samples(text, "carbon_grams_total")
     operational = sum(value for labels, value in grams.items() if 'kind="operational"' in labels)
     assert operational == pytest.approx(sum(turn.carbon.operational_g or 0.0 for turn in turns))
-    assert stats["saved_g"] is None  # nothing measured, so no reference to save against
-    assert stats["unknown"]["saved_g"] == 6
+    # Nothing measured, so no reference to save against; the one that was not answered cost what it took all the same.
+    failed = next(turn.carbon for turn in turns if turn.status == "error")
+    assert stats["saved_g"] == pytest.approx(-(failed.operational_g or 0.0) - (failed.embodied_g or 0.0))
+    assert stats["unknown"]["saved_g"] == 5
 
 
 async def test_the_overhead_histogram_is_cumulative() -> None:
@@ -100,6 +104,21 @@ async def test_stats_can_begin_later() -> None:
         assert (await http.get("/v1/stats", params={"since": turn.started_at + 1})).json()["turns"] == 0
         assert (await http.get("/v1/stats", params={"since": turn.started_at - 1})).json()["turns"] == 1
         assert (await http.get("/v1/stats", params={"since": "yesterday"})).status_code == 400
+
+
+async def test_tokens_that_nobody_counted_are_not_none() -> None:
+    backend = StageBackend()
+    backend.scenes["uncounted"] = [Delta("so it goes"), Finish("stop", Usage())]
+    async with asked(backend=backend) as (http, _):
+        assert (await http.get("/v1/stats")).json()["output_tokens"] is None
+        await http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "uncounted"}]})
+        first = (await http.get("/v1/stats")).json()
+        await http.post("/v1/chat/completions", json=CHAT)
+        second = (await http.get("/v1/stats")).json()
+    assert (first["prompt_tokens"], first["output_tokens"], first["unknown"]["output_tokens"]) == (None, None, 1)
+    assert isinstance(second["output_tokens"], int)
+    assert second["output_tokens"] > 0
+    assert second["unknown"]["prompt_tokens"] == 1
 
 
 async def test_polls_of_a_long_journal_hold_up_no_answer_and_share_one_reading() -> None:

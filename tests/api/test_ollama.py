@@ -259,6 +259,13 @@ async def test_a_model_whose_site_has_just_been_taken_out_can_still_be_shown() -
         assert (shown.status_code, shown.json()["capabilities"]) == (200, ["completion"])
 
 
+async def test_auto_shows_the_smallest_window_of_those_that_could_answer_now() -> None:
+    for served, window in ((["small", "large"], 512), (["large"], 4096)):
+        async with asked(contexts={"small": 512}, served=served) as (client, _):
+            shown = (await client.post("/api/show", json={"model": "auto"})).json()["model_info"]
+            assert shown[f"{shown['general.architecture']}.context_length"] == window
+
+
 def test_ps_lists_what_answered_lately(http: httpx.Client) -> None:
     http.post(GENERATE, json={"model": "large", "prompt": PROMPT, "stream": False})
     entry = next(e for e in http.get("/api/ps").json()["models"] if e["name"] == "large:latest")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
+from router.api.streams import total_carbon
 from router.domain.chat import Delta, Finish, Usage, last_user_text
 from router.domain.errors import BackendUnavailableError, RequestError
 from tests.api.conftest import Running
+from tests.api.in_process import asked
+from tests.service.ledgers import turn
 
 CHAT = "/v1/chat/completions"
 ASK = [{"role": "user", "content": "Which river flows through the capital of country number 3 near city 9"}]
@@ -366,6 +370,21 @@ def test_models_are_listed_with_auto_and_aliases(http: httpx.Client) -> None:
     missing = http.get("/v1/models/none/such")
     assert missing.status_code == 404
     assert missing.json()["error"]["code"] == "model_not_found"
+
+
+async def test_a_model_was_measured_whether_or_not_its_engine_runs() -> None:
+    async with asked(served=["large"], measured=None) as (client, _):
+        assert (await client.get("/v1/models/small")).json()["measured"] is True
+    async with asked(measured=[]) as (client, _):
+        assert (await client.get("/v1/models/small")).json()["measured"] is False
+
+
+def test_a_sum_over_answers_is_as_good_as_its_weakest_part() -> None:
+    first, second = turn(1).carbon, turn(2, energy_method="modelled").carbon
+    assert total_carbon([first, first]).energy_method == "measured"
+    assert total_carbon([first, second]).energy_method == total_carbon([second, first]).energy_method == "modelled"
+    unknown = replace(first, energy_j=None, energy_method=None)
+    assert (total_carbon([first, unknown]).energy_j, total_carbon([first, unknown]).energy_method) == (None, None)
 
 
 def test_an_unknown_path_and_method_are_errors_of_openai_s_form(http: httpx.Client) -> None:

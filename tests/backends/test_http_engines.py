@@ -214,8 +214,11 @@ async def test_ollama_tool_calls_are_translated_both_ways(ollama: OllamaBackend,
     tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
     conversation = ask(
         Message("user", "Weather?"),
-        Message("assistant", "", {"tool_calls": [asked]}),
-        Message("tool", "rain", {"tool_call_id": "c1", "name": "weather"}),
+        Message("assistant", "", {"tool_calls": [asked, {**asked, "id": "c2", "function": {"name": "time"}}]}),
+        Message("tool", "noon", {"tool_call_id": "c2"}),  # as the stock clients send it: in any order, by id alone
+        Message("tool", "rain", {"tool_call_id": "c1"}),
+        Message("tool", "snow", {"tool_call_id": "c1", "name": "own"}),
+        Message("tool", "hail", {"tool_call_id": "c9"}),
         extra={"tools": tools},
     )
     deltas, finish = await collect(ollama, conversation)
@@ -226,8 +229,8 @@ async def test_ollama_tool_calls_are_translated_both_ways(ollama: OllamaBackend,
     assert calls[0]["function"] == {"name": "weather", "arguments": '{"city": "K\\u00f6ln"}'}
     assert calls[0]["id"] != calls[1]["id"]
     sent = server.requests[-1]
-    assert sent["messages"][1]["tool_calls"] == [{"function": {"name": "weather", "arguments": {"city": "Bonn"}}}]
-    assert sent["messages"][2]["tool_name"] == "weather"
+    assert sent["messages"][1]["tool_calls"][0] == {"function": {"name": "weather", "arguments": {"city": "Bonn"}}}
+    assert [message.get("tool_name") for message in sent["messages"][2:]] == ["time", "weather", "own", None]
     assert sent["tools"][0]["function"]["name"] == "weather"
 
 

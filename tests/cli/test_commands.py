@@ -95,6 +95,16 @@ def test_the_plan_is_json_for_programs_and_promises_the_floor(home: Path) -> Non
     assert plan["measured_prompts"] > 0
 
 
+def test_a_policy_without_a_plan_is_not_taken_for_nothing_measured(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(Path("models.yaml").read_text().replace("policy: joint", "policy: nearest"))
+    assert "policy: nearest" in file.read_text()
+    answer = command(home, "plan", "--models", str(file))
+    assert answer.returncode == 0, answer.stderr
+    assert "nearest decides prompt by prompt" in answer.stdout
+    assert "every prompt takes the reference" not in answer.stdout
+
+
 def test_route_explains_one_prompt(home: Path) -> None:
     answer = command(home, "route", "-", "--json", stdin="What is the capital of Peru?")
     assert answer.returncode == 0, answer.stderr

@@ -41,6 +41,7 @@ def catalogue(
     floor: Floor = Floor(0.95),  # noqa: B008
     slots: int = 4,
     contexts: Mapping[str, int | None] | None = None,
+    policy: str = "joint",
 ) -> Catalogue:
     site = Site(
         "local",
@@ -61,6 +62,7 @@ def catalogue(
         },
         aliases={"gpt-4o": "auto"},
         floor=floor,
+        policy=policy,
         confidence=0.5,
     )
 
@@ -102,6 +104,7 @@ def build(
     slots: int = 4,
     floor: Floor = Floor(0.95),  # noqa: B008
     contexts: Mapping[str, int | None] | None = None,
+    policy: str = "joint",
     reloader: Reloader | None = None,
     embedder: Embedder | None = None,
     source: IntensitySource | None = None,
@@ -110,7 +113,7 @@ def build(
     on_close: tuple[Callable[[], None], ...] = (),
 ) -> Service:
     """A service that is not started yet; every reading of its meter advances by 5 J."""
-    federation = catalogue(models=models, slots=slots, floor=floor, contexts=contexts)
+    federation = catalogue(models=models, slots=slots, floor=floor, contexts=contexts, policy=policy)
     embedder = embedder or HashedEmbedder()
     store = MemoryStore()
     rows = list(measurements() if measured is None else measured)

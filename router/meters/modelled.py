@@ -18,7 +18,7 @@ import psutil
 from router.domain.reading import Method
 
 ENGINE_PROCESSES = ("ollama", "ollama-lib", "llama-server", "vllm")
-_RESCAN_S = 1.0
+_RESCAN_S = 0.1
 _YOUNG_S = 3.0
 
 
@@ -104,20 +104,24 @@ class BusyCoreCounter:
             self._others[process] = now_s
 
     def _find(self) -> None:
-        """Look for children and engines that are not known yet; they count from now on.
+        """Look for children and engines that are not known yet.
+
+        Those that were there before this counter count from now on, later ones from their beginning: an engine that
+        starts a process for an answer has done most of its work before anybody looks again.
 
         Asking every process for its name and parent takes milliseconds, and this is done every second beside the very
-        work that is metered. So it is done once; from then on only processes that were not there before are asked,
+        work that is metered. So that is done once; from then on only processes that were not there before are asked,
         for a few seconds, since a new one may still be about to become the program it was started for.
         """
         now_s = time.monotonic()
-        born_s = float("-inf") if not self._seen_s else now_s
+        is_first = not self._seen_s
+        born_s = float("-inf") if is_first else now_s
         self._seen_s = {pid: self._seen_s.get(pid, born_s) for pid in psutil.pids()}
         mine = {os.getpid(), *(process.pid for process in self._others)}
         asked = {
             pid
             for pid, seen_s in self._seen_s.items()
-            if pid not in mine and (born_s < 0 or now_s - seen_s <= _YOUNG_S)
+            if pid not in mine and (is_first or now_s - seen_s <= _YOUNG_S)
         }
         parents: dict[int, int] = {}
         for pid in asked:
@@ -126,7 +130,7 @@ class BusyCoreCounter:
                 with process.oneshot():
                     name, parents[pid] = process.name(), process.ppid()
                 if name in self._engine_processes:
-                    self._add(process, mine)
+                    self._add(process, mine, is_first=is_first)
             except psutil.Error:
                 continue
         more = True
@@ -136,12 +140,12 @@ class BusyCoreCounter:
                 if parent in mine and pid not in mine:
                     more = True
                     try:
-                        self._add(psutil.Process(pid), mine)
+                        self._add(psutil.Process(pid), mine, is_first=is_first)
                     except psutil.Error:
                         mine.add(pid)  # it has ended; what it did is not known, nor are its children sought again
 
-    def _add(self, process: psutil.Process, mine: set[int]) -> None:
-        self._others[process] = _cpu_s(process)
+    def _add(self, process: psutil.Process, mine: set[int], *, is_first: bool) -> None:
+        self._others[process] = _cpu_s(process) if is_first else 0.0
         mine.add(process.pid)
 
 

@@ -111,6 +111,35 @@ def test_an_engine_that_starts_later_counts_by_its_name_and_others_do_not(
     assert (advanced_j > 2.0) is counted
 
 
+def test_what_a_process_did_before_it_was_first_seen_counts_where_it_is_younger_than_the_counter(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "pretend-engine"
+    program.symlink_to(sys.executable)
+    older = orphan(program, tmp_path)
+    younger = None
+    try:
+        time.sleep(1.0)
+        counter = BusyCoreCounter(10.0, engine_processes=("pretend-engine",))
+        first = counter.read_j()
+        os.kill(older, signal.SIGSTOP)
+        at_start = psutil.Process(older).cpu_times()
+        younger = orphan(program, tmp_path)
+        time.sleep(1.0)
+        os.kill(younger, signal.SIGSTOP)
+        last = counter.read_j()
+        did = psutil.Process(younger).cpu_times()
+    finally:
+        for pid in filter(None, (older, younger)):
+            os.kill(pid, signal.SIGKILL)
+    assert first is not None
+    assert last is not None
+    worked_s = did.user + did.system
+    assert worked_s > 0.3
+    assert last - first >= 10.0 * worked_s - 0.5  # the younger one's work, although nobody looked while it worked
+    assert first < 10.0 * (time.process_time() + at_start.user)  # and not what the older one did before
+
+
 def test_a_childs_child_counts_too() -> None:
     counter = BusyCoreCounter(10.0, engine_processes=())
     counter.read_j()

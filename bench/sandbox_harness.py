@@ -10,13 +10,25 @@ compared otherwise.
 
 import ast
 import builtins
+import collections
+import datetime
+import decimal
+import fractions
 import json
 import os
 import sys
 from typing import Any
 
 SOLUTION = "solution"
+TRUSTED = {type({}.keys()), type({}.items()), type(sys.implementation)} | {
+    kind
+    for module in (builtins, collections, datetime, decimal, fractions)
+    for kind in vars(module).values()
+    if isinstance(kind, type)
+}
+"""Whose ``__eq__`` compares values; ``unittest.mock.ANY``, for one, equals everything."""
 ERROR_CHARACTERS = 200
+_SEQUENCES = (list, tuple, set, frozenset, collections.deque)
 
 
 def hide(nonce: str) -> int:
@@ -38,18 +50,17 @@ def silence() -> int:
 
 
 def claims_equality(value: Any, expected: Any, depth: int = 4) -> bool:
-    """Whether a value would compare equal by its own ``__eq__`` alone, against something built in."""
+    """Whether a value would compare equal by an ``__eq__`` of its own, against something of another kind."""
     kind = type(value)
-    if type(expected).__module__ != SOLUTION and any(
-        "__eq__" in vars(base) and base.__module__ == SOLUTION for base in kind.__mro__
-    ):
+    owner = next(base for base in kind.__mro__ if "__eq__" in vars(base))
+    if owner not in TRUSTED and type(expected) is not kind and type(expected).__module__ != SOLUTION:
         return True
-    if depth and kind in (list, tuple, set, frozenset):
-        inner = list(expected) if type(expected) in (list, tuple, set, frozenset) else []
+    if depth and isinstance(value, _SEQUENCES):
+        inner = list(expected) if isinstance(expected, _SEQUENCES) else []
         return any(
             claims_equality(entry, inner[i] if i < len(inner) else None, depth - 1) for i, entry in enumerate(value)
         )
-    if depth and kind is dict and type(expected) is dict:
+    if depth and isinstance(value, dict) and isinstance(expected, dict):
         return any(claims_equality(entry, expected.get(key), depth - 1) for key, entry in value.items())
     return False
 

@@ -67,7 +67,10 @@ def definitions_of(program: str) -> str | None:
     kept = [node for node in tree.body if isinstance(node, (*_DEFINITIONS, ast.Assign, ast.AnnAssign))]
     if not kept or len(kept) == len(tree.body):
         return None
-    return ast.unparse(ast.Module([*kept], []))
+    try:
+        return ast.unparse(ast.Module([*kept], []))
+    except RecursionError:  # it parses deeper than it can be written
+        return None
 
 
 def _without_quotes(blocks: list[str], prompt: str) -> list[str]:

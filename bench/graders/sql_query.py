@@ -10,6 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from router.estimate.sql_copies import MOST_COPIES, copies
+
 MAX_ROWS = 20_000
 MAX_BYTES = 50_000_000
 """Of all rows together."""
@@ -149,6 +151,8 @@ def run_queries(
 
 
 def _run(connection: sqlite3.Connection, query: str, time_limit_s: float) -> Result:
+    if copies(query) > MOST_COPIES:
+        raise QueryError(f"its common tables would be written out more than {MOST_COPIES:,} times")
     deadline = time.monotonic() + time_limit_s
     connection.set_progress_handler(lambda: int(time.monotonic() > deadline), _OPCODES_BETWEEN_CHECKS)
     try:

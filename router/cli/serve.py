@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -87,6 +88,8 @@ def serve(
         port=settings.port,
         log_config=None,  # its lines go the way of all others
         log_level="info" if verbose else "warning",
+        # Who asks is told apart by address where there are no keys: a client must not name its own.
+        proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
         access_log=False,  # a turn has its line and the metrics count the rest; a query string may hold anything
         timeout_graceful_shutdown=settings.grace_s,
     )

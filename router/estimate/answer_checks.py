@@ -13,11 +13,14 @@ import ast
 import builtins
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+
+from router.estimate.sql_copies import MOST_COPIES, copies
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+.-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 _NAMED = re.compile(r"\b(?:function|def|method|class)\s+(?:called\s+|named\s+)?[`'\"]?([A-Za-z_]\w*)[`'\"]?\s*(\()?")
-_TABLE = re.compile(r"\bCREATE\s+TABLE\b[^;]*;", re.IGNORECASE | re.DOTALL)
+_TABLE = re.compile(r"\bCREATE\s+TABLE\b[^;]{0,5000};", re.IGNORECASE)
 _QUERY = re.compile(r"^\s*(?:--[^\n]*\n\s*)*(?:select|with)\b", re.IGNORECASE)
 _BARE_QUERY = re.compile(r"^\s*((?:select|with)\b[^;]*\bfrom\b[^;]*;)", re.IGNORECASE)
 _NO_TABLE = re.compile(r"no such (?:table|column)", re.IGNORECASE)
@@ -29,6 +32,10 @@ _ARTICLES = {"a", "an", "the"}
 _SHORT_WORDS = 12
 _LONGEST = 20_000  # characters: parsing more would hold up the answer
 _BUSY_OPCODES = 200_000
+_MOST_TABLES = 100
+# PRAGMA acts while it is prepared, on the whole process; a table made from a SELECT runs that.
+_NEVER = {sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_CREATE_VTABLE}
+_NOT_IN_TABLES = _NEVER | {sqlite3.SQLITE_SELECT}
 
 
 def flaw(prompt: str, answer: str) -> str | None:
@@ -54,7 +61,10 @@ def likeness(answer: str) -> str:
     if blocks:
         body = "\n".join(body for _, body in blocks)
         tree = _parsed(body)
-        return ast.dump(tree) if tree is not None else " ".join(body.casefold().replace(";", " ").split())
+        try:
+            return " ".join(body.casefold().replace(";", " ").split()) if tree is None else ast.dump(tree)
+        except RecursionError:  # it parses deeper than it can be walked
+            return body
     words = [word for word in _WORD.findall(answer.casefold()) if word not in _ARTICLES]
     if len(words) <= _SHORT_WORDS:
         return " ".join(words)
@@ -104,28 +114,41 @@ def _note(node: ast.AST, bound: set[str], used: set[str]) -> None:
 
 def _sql_flaw(prompt: str, query: str) -> str | None:
     """What SQLite says on preparing the query against the prompt's own tables, all empty."""
-    tables = _TABLE.findall(prompt)
+    tables = _TABLE.findall(prompt[:_LONGEST])[:_MOST_TABLES]
     statement = query.strip().rstrip(";").strip()
     if not statement:
         return "its SQL is empty"
+    if copies(statement) > MOST_COPIES:
+        return None  # preparing it could take all memory
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.set_progress_handler(lambda: 1, _BUSY_OPCODES)
         is_known = bool(tables)
+        connection.set_authorizer(_without(_NOT_IN_TABLES))
         for table in tables:
             try:
                 connection.execute(table)
             except (sqlite3.Error, sqlite3.Warning):
                 is_known = False  # another dialect: nothing can be held against the query but its syntax
+        connection.set_authorizer(_without(_NEVER))
         try:
             connection.execute(f"EXPLAIN {statement}")
         except (sqlite3.ProgrammingError, sqlite3.Warning, ValueError):
             return None  # several statements: a script, which is not ours to judge
         except sqlite3.Error as error:
-            if not is_known and _NO_TABLE.search(str(error)):
+            if (not is_known and _NO_TABLE.search(str(error))) or "not authorized" in str(error):
                 return None
             return f"its SQL fails: {error}"
     return None
+
+
+def _without(actions: set[int]) -> Callable[..., int]:
+    """An authorizer that denies these and allows all else."""
+
+    def authorize(action: int, *_: str | None) -> int:
+        return sqlite3.SQLITE_DENY if action in actions else sqlite3.SQLITE_OK
+
+    return authorize
 
 
 def _parsed(source: str) -> ast.Module | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 # The patterns are written without accents and umlauts: the text is stripped of them first ("ausführlich" is
 # read as "ausfuhrlich"), and "ue" for "ü" is accepted where it is common.
 _COUNT = (
-    r"(?:\d[\d.,]*|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|zwei|drei|vier|fue?nf|zehn"
+    r"(?:\d[\d.,]{0,9}|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|zwei|drei|vier|fue?nf|zehn"
     r"|deux|trois|quatre|cinq|dix|dos|tres|cuatro|cinco|diez)"
 )
 _TEXT_UNIT = (

@@ -119,9 +119,7 @@ class BusyCoreCounter:
         self._seen_s = {pid: self._seen_s.get(pid, born_s) for pid in psutil.pids()}
         mine = {os.getpid(), *(process.pid for process in self._others)}
         asked = {
-            pid
-            for pid, seen_s in self._seen_s.items()
-            if pid not in mine and (is_first or now_s - seen_s <= _YOUNG_S)
+            pid for pid, seen_s in self._seen_s.items() if pid not in mine and (is_first or now_s - seen_s <= _YOUNG_S)
         }
         parents: dict[int, int] = {}
         for pid in asked:

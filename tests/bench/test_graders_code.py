@@ -4,7 +4,7 @@ import pytest
 
 from bench.datasets.item import Item
 from bench.graders.code import grade
-from bench.graders.code_blocks import extract_program
+from bench.graders.code_blocks import definitions_of, extract_program
 from bench.sandbox import SandboxError, Verdict
 
 TESTS = ["assert double(2) == 4", "assert double('a') == 'aa'"]
@@ -89,3 +89,8 @@ def test_the_code_that_was_to_be_mended_is_not_the_answer_when_it_is_quoted() ->
     quoted = f"The code was:\n```python\n{broken}\n```\nThis is right:\n```python\n{GOOD}\n```"
     assert grade(asked, quoted).quality == 1.0
     assert grade(asked, f"```python\n{broken}\n```").quality == 0.0
+
+
+def test_a_wrong_program_that_is_too_deep_to_be_written_out_is_wrong_and_not_ungraded() -> None:
+    program = "def f(x):\n    return 0\nx = " + "-" * 400 + "1\nprint()\n"
+    assert definitions_of(program) is None

@@ -7,6 +7,7 @@ from bench.datasets.item import Item
 from bench.graders.sql import grade
 from bench.graders.sql_query import QueryError, extract_query, run_queries
 from bench.graders.sql_rows import same_value
+from tests.estimate.test_sql_copies import bomb
 
 SCRIPT = """
 CREATE TABLE book (id INTEGER PRIMARY KEY, title TEXT, price REAL, added DATE);
@@ -129,6 +130,14 @@ def test_a_query_that_never_ends_is_stopped(database: Path) -> None:
     assert isinstance(result, QueryError)
     assert "stopped" in str(result)
     assert time.monotonic() - started < 3
+
+
+def test_a_query_that_would_take_all_memory_to_prepare_is_refused(database: Path) -> None:
+    refused, harmless = run_queries(database, [bomb(30), bomb(8)])
+
+    assert isinstance(refused, QueryError)
+    assert "common tables" in str(refused)
+    assert not isinstance(harmless, QueryError)
 
 
 def test_too_many_rows_are_refused(database: Path) -> None:

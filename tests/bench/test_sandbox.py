@@ -268,6 +268,8 @@ ALWAYS_EQUAL = "class Yes:\n    def __eq__(self, other): return True\n    def __
         "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
         "import ctypes; ctypes.string_at(0)",
         ALWAYS_EQUAL + "def f(x): return Yes()",
+        ALWAYS_EQUAL.replace("class Yes:", "class Yes:\n    __module__ = 'builtins'") + "def f(x): return Yes()",
+        "from unittest.mock import ANY\ndef f(x): return ANY",
         ALWAYS_EQUAL + "class Int(int):\n    __eq__ = Yes.__eq__\ndef f(x): return Int(7)",
         "import builtins\nbuiltins.AssertionError = ZeroDivisionError\ndef f(x): return 7",
         "import builtins\nbuiltins.exec = lambda *a: None\ndef f(x): return 7",
@@ -286,6 +288,13 @@ def test_leaving_early_or_bending_the_rules_does_not_pass(trick: str) -> None:
 def test_an_always_equal_object_does_not_pass_inside_a_list_either() -> None:
     program = ALWAYS_EQUAL + "def f(x): return [Yes()]\ndef g(x): return {'a': (Yes(),)}"
 
+    program += "class L(list): pass\ndef h(x): return L([Yes()])\n"
+    program += "from collections import OrderedDict, deque\ndef o(x): return OrderedDict(a=Yes())\n"
+    program += "def d(x): return deque([Yes()])\n"
+
+    assert not check_program(program, ["assert h(1) == [2]"]).passed
+    assert not check_program(program, ["assert o(1) == {'a': 2}"]).passed
+    assert not check_program(program, ["from collections import deque\nassert d(1) == deque([2])"]).passed
     assert not check_program(program, ["assert f(1) == [2]"]).passed
     assert not check_program(program, ["assert g(1) == {'a': (2,)}"]).passed
 
@@ -298,6 +307,32 @@ def test_classes_of_the_program_may_be_compared_with_each_other() -> None:
 
     assert check_program(program, ["assert f(1) == P(1)", "assert g(1) == [P(1)]", "assert f(1) != P(2)"]).passed
     assert not check_program(program, ["assert f(1) == P(2)"]).passed
+
+
+def test_values_of_the_standard_library_are_compared_by_what_they_are() -> None:
+    program = (
+        "from collections import Counter, OrderedDict, defaultdict, deque, namedtuple\nfrom datetime import date\n"
+        "from decimal import Decimal\nfrom fractions import Fraction\nfrom pathlib import PurePosixPath\n"
+        "Point = namedtuple('Point', 'x y')\n"
+        "def f(x): return [Counter('aab'), OrderedDict(a=1), defaultdict(int, a=1), deque([1]), Point(1, 2),"
+        " date(2024, 1, 2), Decimal('1.5'), Fraction(1, 2), {'a': 1}.keys(), range(3)][x]\n"
+        "def g(): return PurePosixPath('a/b')\n"
+    )
+    values = [
+        "{'a': 2, 'b': 1}",
+        "{'a': 1}",
+        "{'a': 1}",
+        "deque([1])",
+        "(1, 2)",
+        "date(2024, 1, 2)",
+        "1.5",
+        "0.5",
+        "{'a'}",
+        "range(3)",
+    ]
+    tests = [f"assert f({i}) == {value}" for i, value in enumerate(values)] + ["assert g() == PurePosixPath('a/b')"]
+
+    assert check_program(program, tests).passed
 
 
 def test_the_word_that_proves_a_pass_is_not_in_sight_of_the_program() -> None:

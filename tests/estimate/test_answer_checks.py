@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import sqlite3
+import time
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -7,6 +11,7 @@ from router.domain.catalogue import Option
 from router.domain.record import Measurement, Outcome
 from router.estimate.answer_checks import flaw, likeness
 from router.estimate.signals import build_signals
+from tests.estimate.test_sql_copies import bomb
 
 ASKS_CODE = "Write a Python function `total(crates)` that returns the sum of the crates."
 ASKS_SQL = "Given these tables:\n\nCREATE TABLE books (id INTEGER, title TEXT);\n\nWrite a query that lists all titles."
@@ -85,6 +90,38 @@ def test_nothing_of_the_answer_or_the_prompt_is_run_for_long(tmp_path: object) -
     import os
 
     assert os.listdir(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "PRAGMA hard_heap_limit=1",
+        "PRAGMA table_info(t)",
+        "ATTACH 'x.db' AS x",
+        bomb(30),
+    ],
+)
+def test_a_query_that_would_act_or_grow_while_it_is_prepared_is_not_prepared(query: str) -> None:
+    assert flaw("Which tables are there?", f"```sql\n{query}\n```") is None
+    with closing(sqlite3.connect(":memory:")) as connection:
+        assert connection.execute("PRAGMA hard_heap_limit").fetchone() == (0,)
+
+
+def test_a_table_that_is_made_from_a_query_is_not_made() -> None:
+    prompt = "CREATE TABLE a AS SELECT zeroblob(900000000) x; Which x are there?"
+    assert flaw(prompt, "```sql\nSELECT missing FROM a\n```") is None  # so nothing is known of its columns
+    assert flaw("CREATE TABLE a (x INT); Which?", "```sql\nSELECT missing FROM a\n```") is not None
+
+
+def test_an_answer_that_parses_deeper_than_it_can_be_walked_is_just_text() -> None:
+    deep = "```python\nx = " + "-" * 1000 + "1\n```"
+    assert likeness(deep) == likeness(deep) != likeness("```python\nx = 1\n```")
+
+
+def test_a_prompt_of_table_definitions_without_end_takes_no_time() -> None:
+    began_s = time.process_time()
+    flaw("CREATE TABLE " * 100_000, "```sql\nSELECT 1\n```")
+    assert time.process_time() - began_s < 2.0
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ class Planner:
         self._saved_at = time.monotonic()
         self._rests_on: tuple[object, ...] | None = None
         self._grams: dict[str, float] = {}
+        self._last_known: dict[tuple[str, str | None], Intensity] = {}
         self._is_due = False
         self._lock = asyncio.Lock()
         self.current = Snapshot(catalogue)
@@ -137,8 +138,9 @@ class Planner:
             grid = await read_grid(self._sources, self._catalogue)
             intensities = grid.intensities
             available = tuple(o for o in self._catalogue.options() if self._engines.available(o, self._catalogue))
-            for value in intensities.values():
+            for name, value in intensities.items():
                 self._memory.past.note(value)
+                self._last_known[name, self._catalogue.sites[name].zone] = value
             if time.monotonic() - self._saved_at > _SAVE_EVERY_S:
                 self._saved_at = time.monotonic()
                 await asyncio.to_thread(self.save)
@@ -206,6 +208,7 @@ class Planner:
         at_load, loads, load_notes = self._load.read(measurements)
         self._levels = {load.site: load.level for load in loads}
         notes = (*federation_notes(self._catalogue, measurements, available), *load_notes)
+        planned_with, older = self._planned_with(intensities)
         solved: _Solved | None = None
         self._learned = None
         rows = [i for i, m in enumerate(measurements) if m.split != "validation"]
@@ -215,10 +218,10 @@ class Planner:
                 make_policy(self._catalogue.policy)  # a wrong name is told before the work
                 estimator = fit_estimator(known, reference=self._catalogue.reference, seed=self._seed)
                 notes = (*notes, *coverage_notes(known, estimator.estimates))
-                cascaded = self._cascaded(estimator, [measurements[i] for i in rows], intensities)
+                cascaded = self._cascaded(estimator, [measurements[i] for i in rows], planned_with)
                 self._learned = estimator, cascaded, Lengths.fit(cascaded.known)
                 notes = (*notes, *cascaded.notes)
-                solved = self._solve(intensities)
+                solved = self._solve(planned_with)
             except PolicyError as error:
                 self._learned = None
                 notes = (*notes, f"no plan: {error}")
@@ -236,7 +239,7 @@ class Planner:
             measured_models=frozenset(option.model for option in graded_options(measurements)),
             available=available,
             lacking=self._lacking(available),
-            notes=notes if solved is None else (*notes, *solved.notes),
+            notes=notes if solved is None else (*notes, *older, *solved.notes),
             solved_s=time.perf_counter() - started,
             planned_at=time.time(),
             trouble=self._trouble(),
@@ -250,6 +253,14 @@ class Planner:
             ability: frozenset(o for o in available if self._engines.can(ability, o, self._catalogue) is False)
             for ability in ABILITIES
         }
+
+    def _planned_with(self, intensities: Mapping[str, Intensity]) -> tuple[Mapping[str, Intensity], tuple[str, ...]]:
+        """Intensities to plan with, and a note where one is not known now: its last one, rather than no plan at all."""
+        sites = self._catalogue.sites.items()
+        last = {name: self._last_known.get((name, site.zone)) for name, site in sites if name not in intensities}
+        older = {name: value for name, value in last.items() if value is not None}
+        note = f"planned with the last known grid intensity at {', '.join(older)}"
+        return {**older, **intensities}, (note,) if older else ()
 
     def _replan(self, intensities: Mapping[str, Intensity]) -> Snapshot:
         """The same estimates under other conditions: milliseconds instead of seconds.

@@ -46,7 +46,7 @@ class Reloader:
         *,
         on_change: OnChange | None = None,
     ) -> None:
-        """Take the file and how to build; its state now counts as read.
+        """Take the file and how to build; it is read at the first poll, since it may change while a server starts.
 
         Args:
             file: models.yaml.
@@ -60,13 +60,13 @@ class Reloader:
         self._load = load
         self._build_engine = build_engine
         self._build_source = build_source
-        self._seen = _signature(file)
+        self._seen: _Signature | str = "not yet"
         self.trouble: str | None = None
 
     def poll(
         self, current: Catalogue, engines: Mapping[str, Engine], sources: Mapping[str, IntensitySource]
     ) -> Reloaded | None:
-        """The new federation if the file has changed for the better; else None, with the reason in ``trouble``."""
+        """The new federation if the file says another one, a good one; else None, with the reason in ``trouble``."""
         signature = _signature(self._file)
         if signature == self._seen:
             return None
@@ -78,6 +78,8 @@ class Reloader:
             logger.error("%s", self.trouble)
             return None
         self.trouble = None
+        if reloaded is None:
+            return None
         logger.info("%s has been read again", self._file)
         if self._on_change is not None:
             self._on_change(reloaded.catalogue)
@@ -85,8 +87,10 @@ class Reloader:
 
     def _build(
         self, current: Catalogue, engines: Mapping[str, Engine], sources: Mapping[str, IntensitySource]
-    ) -> Reloaded:
+    ) -> Reloaded | None:
         catalogue = self._load(self._file)
+        if catalogue == current:
+            return None
         if catalogue.embedding_model != current.embedding_model:
             raise ConfigError(
                 "cannot change while serving, since all measured prompts have to be embedded anew",
@@ -99,10 +103,7 @@ class Reloader:
             for name, site in catalogue.sites.items()
             if current.sites.get(name) == site and _models_at(name, catalogue) == _models_at(name, current)
         }
-        new_sources = {
-            n: sources[n] if current.sites.get(n) == site else self._build_source(site)
-            for n, site in catalogue.sites.items()
-        }
+        new_sources = self._sources(catalogue, current, sources)
         built: dict[str, Engine] = {}
         try:
             for name, site in catalogue.sites.items():
@@ -114,6 +115,33 @@ class Reloader:
             raise
         new_engines = {name: built.get(name) or engines[name] for name in catalogue.sites}
         return Reloaded(catalogue, new_engines, new_sources)
+
+    def _sources(
+        self, catalogue: Catalogue, current: Catalogue, sources: Mapping[str, IntensitySource]
+    ) -> dict[str, IntensitySource]:
+        """Those there are, with what they remember, wherever the grid is the same; sites of one grid share one.
+
+        A trace is a file, which is read again where its site's entry has changed.
+        """
+        known = {_grid_of(site): sources[name] for name, site in current.sites.items()}
+        found: dict[str, IntensitySource] = {}
+        for name, site in catalogue.sites.items():
+            is_read_again = site.intensity_trace is not None and current.sites.get(name) != site
+            if is_read_again or _grid_of(site) not in known:
+                known[_grid_of(site)] = self._build_source(site)
+            found[name] = known[_grid_of(site)]
+        return found
+
+
+def _grid_of(site: Site) -> tuple[object, ...]:
+    """What a site's intensity source is made from."""
+    return (
+        site.zone,
+        site.intensity_g_per_kwh,
+        site.intensity_trace,
+        site.intensity_kind,
+        site.intensity_fallback_g_per_kwh,
+    )
 
 
 def _models_at(site: str, catalogue: Catalogue) -> dict[str, Model]:

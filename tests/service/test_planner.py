@@ -114,6 +114,25 @@ async def test_an_intensity_that_goes_leaves_the_old_plan_and_one_that_comes_mak
     await service.close()
 
 
+async def test_a_change_while_the_intensity_is_unknown_is_planned_with_the_last_known_one() -> None:
+    service = federation.build()
+    dial = Dial()
+    planner = Planner(service.catalogue, service.store, service.engines, {"local": dial})
+    await planner.refresh()
+    dial.value = None
+    await planner.refresh()
+    service.store.add(more := federation.measurements(16)[15:16], service.embedder.embed([more[0].prompt]))
+    assert await planner.refresh()
+    assert planner.current.decider is not None
+    assert len(planner.current.prompts) == len(federation.measurements()) + 1
+    assert planner.current.intensities == {}, "records still say that it is not known"
+    assert any("last known grid intensity at local" in note for note in plan_json(planner.current)["notes"])
+    dial.value = 300.0
+    assert await planner.refresh()
+    assert not any("last known" in note for note in plan_json(planner.current)["notes"])
+    await service.close()
+
+
 async def test_what_traffic_there_was_is_written_when_the_service_closes(tmp_path: Path) -> None:
     file = tmp_path / "traffic.json"
     service = federation.build()

@@ -138,6 +138,44 @@ async def test_a_bad_file_changes_nothing_and_the_reason_is_shown(
         assert here.service.planner.current.trouble is None
 
 
+async def test_a_change_while_the_server_starts_is_not_missed_and_no_change_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(BEGIN)
+    at_start = load_catalogue(file)
+    reloader = Reloader(file, load_catalogue, lambda site, catalogue: pytest.fail(site.name), pytest.fail)
+    assert reloader.poll(at_start, {}, {"local": FixedIntensity(1.0)}) is None
+    file.touch()
+    assert reloader.poll(at_start, {}, {"local": FixedIntensity(1.0)}) is None
+    file.write_text(WITH_A_SECOND)
+    begun = Reloader(
+        file, load_catalogue, lambda site, catalogue: Engine(site, ScriptedBackend(), NoMeter()), pytest.fail
+    )
+    reloaded = begun.poll(at_start, {}, {"local": FixedIntensity(1.0)})
+    assert reloaded is not None
+    assert "large" in reloaded.catalogue.models
+
+
+def test_an_edit_that_leaves_the_grid_alone_keeps_what_its_source_remembers(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    sites = "sites: {{a: {{engine: scripted, zone: {zone}, slots: {slots}}}, b: {{engine: scripted, zone: DE}}}}\n"
+    models = "models: {small: {sites: [a, b]}}\n"
+    file.write_text(sites.format(zone="DE", slots=1) + models)
+    before = load_catalogue(file)
+    source, other = FixedIntensity(1.0), FixedIntensity(2.0)
+    reloader = Reloader(
+        file, load_catalogue, lambda site, catalogue: Engine(site, ScriptedBackend(), NoMeter()), lambda site: other
+    )
+    engines = {name: Engine(before.sites[name], ScriptedBackend(), NoMeter()) for name in "ab"}
+    file.write_text(sites.format(zone="DE", slots=4) + models)
+    reloaded = reloader.poll(before, engines, {"a": source, "b": source})
+    assert reloaded is not None
+    assert reloaded.sources == {"a": source, "b": source}
+    file.write_text(sites.format(zone="FR", slots=4) + models)
+    moved = reloader.poll(reloaded.catalogue, reloaded.engines, reloaded.sources)
+    assert moved is not None
+    assert moved.sources == {"a": other, "b": source}
+
+
 async def test_a_file_that_vanishes_changes_nothing(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
         here.file.unlink()

@@ -61,6 +61,7 @@ class Reloader:
         self._build_engine = build_engine
         self._build_source = build_source
         self._seen: _Signature | str = "not yet"
+        self._metered: dict[str, tuple[object, ...]] = {}
         self.trouble: str | None = None
 
     def poll(
@@ -71,6 +72,7 @@ class Reloader:
         if signature == self._seen:
             return None
         self._seen = signature
+        self._metered = {name: _metering_of(site) for name, site in current.sites.items()} | self._metered
         try:
             reloaded = self._build(current, engines, sources)
         except ConfigError as error:
@@ -81,6 +83,9 @@ class Reloader:
         if reloaded is None:
             return None
         logger.info("%s has been read again", self._file)
+        if stale := self._metered_as_before(reloaded, engines):
+            self.trouble = f"how {', '.join(stale)} is metered has changed: that is used when the server starts again"
+            logger.warning("%s", self.trouble)
         if self._on_change is not None:
             self._on_change(reloaded.catalogue)
         return reloaded
@@ -116,6 +121,16 @@ class Reloader:
         new_engines = {name: built.get(name) or engines[name] for name in catalogue.sites}
         return Reloaded(catalogue, new_engines, new_sources)
 
+    def _metered_as_before(self, reloaded: Reloaded, engines: Mapping[str, Engine]) -> list[str]:
+        """Sites whose meter is another one by the file: this machine's is kept, since its windows share one device."""
+        return [
+            name
+            for name, site in reloaded.catalogue.sites.items()
+            if name in engines
+            and reloaded.engines[name].meter is engines[name].meter
+            and self._metered[name] != _metering_of(site)
+        ]
+
     def _sources(
         self, catalogue: Catalogue, current: Catalogue, sources: Mapping[str, IntensitySource]
     ) -> dict[str, IntensitySource]:
@@ -142,6 +157,11 @@ def _grid_of(site: Site) -> tuple[object, ...]:
         site.intensity_kind,
         site.intensity_fallback_g_per_kwh,
     )
+
+
+def _metering_of(site: Site) -> tuple[object, ...]:
+    """What a site's meter is made from."""
+    return (site.watts_per_core, site.memory_watts_per_gb, site.idle_w, site.wall)
 
 
 def _models_at(site: str, catalogue: Catalogue) -> dict[str, Model]:

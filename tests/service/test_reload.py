@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from router.config.settings import Settings
 from router.domain.catalogue import Catalogue, Site
 from router.domain.chat import Message
 from router.domain.errors import ConfigError, StoreError
+from router.domain.ports import IntensitySource
 from router.meters.none import NoMeter
 from router.meters.replay import ReplayCounter
 from router.meters.window import SharedMeter
@@ -153,6 +154,33 @@ async def test_a_change_while_the_server_starts_is_not_missed_and_no_change_is_n
     reloaded = begun.poll(at_start, {}, {"local": FixedIntensity(1.0)})
     assert reloaded is not None
     assert "large" in reloaded.catalogue.models
+
+
+def test_another_meter_is_used_at_the_next_start_and_that_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    text = BEGIN.replace(
+        "intensity_g_per_kwh: 385", "intensity_g_per_kwh: 385, watts_per_core: {watts}, slots: {slots}"
+    )
+
+    def write(watts: int, slots: int) -> None:
+        file.write_text(text.replace("{watts}", str(watts)).replace("{slots}", str(slots)))
+
+    write(4, 1)
+    catalogue, meter = load_catalogue(file), NoMeter()
+    engines: Mapping[str, Engine] = {"local": Engine(catalogue.sites["local"], ScriptedBackend(), meter)}
+    sources: Mapping[str, IntensitySource] = {"local": FixedIntensity(1.0)}
+    reloader = Reloader(
+        file,
+        load_catalogue,
+        lambda site, catalogue: Engine(site, ScriptedBackend(), meter),
+        lambda site: sources["local"],
+    )
+    for watts, slots, is_said in ((4, 2, False), (8, 2, True), (8, 3, True), (4, 3, False)):
+        write(watts, slots)
+        reloaded = reloader.poll(catalogue, engines, sources)
+        assert reloaded is not None
+        catalogue, engines, sources = reloaded.catalogue, reloaded.engines, reloaded.sources
+        assert ("when the server starts again" in (reloader.trouble or "")) is is_said
 
 
 def test_an_edit_that_leaves_the_grid_alone_keeps_what_its_source_remembers(tmp_path: Path) -> None:

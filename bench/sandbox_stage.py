@@ -6,14 +6,16 @@ ends the process: the program is never run with a door open. The pipe closes by 
 
 What it does, in order: namespaces of its own (mounts, network, processes, IPC, host name; as an ordinary user
 inside a user namespace), a root folder in memory that holds a read-only view of the interpreter and nothing else,
-resource limits, no privileges, empty environment.
+resource limits, no privileges, no system calls that take memory past those limits, empty environment.
 """
 
 import ctypes
+import errno
 import json
 import os
 import resource
 import signal
+import struct
 import sys
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
@@ -21,12 +23,28 @@ CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
+SECCOMP_MODE_FILTER = 2
 # statvfs flags that a remount inside a user namespace must repeat (locked flags) -> the same as mount flags
 KEPT_FLAGS = {2: MS_NOSUID, 4: MS_NODEV, 8: MS_NOEXEC, 1024: 1024, 2048: 2048, 4096: 1 << 21}
 INNER_ID = 65534  # nobody, as seen from inside a user namespace
 LIBRARY_PATHS = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/nix/store")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+
+# By machine: its audit number and the calls that are refused. Memory that they give belongs to no process (shared
+# segments, files in memory, file systems in memory), so no limit of a process counts it; or they open further doors.
+REFUSED_CALLS = {
+    "x86_64": (
+        0xC000003E,
+        # shmget shmat semget msgget ptrace mount add_key keyctl unshare perf_event_open setns memfd_create bpf
+        # userfaultfd io_uring_setup open_tree move_mount fsopen fsmount mount_setattr memfd_secret
+        (29, 30, 64, 68, 101, 165, 248, 250, 272, 298, 308, 319, 321, 323, 425, 428, 429, 430, 432, 442, 447),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        (194, 196, 190, 186, 117, 40, 217, 219, 97, 241, 268, 279, 280, 282, 425, 428, 429, 430, 432, 442, 447),
+    ),
+}
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -122,6 +140,31 @@ def drop_privileges(in_user_namespace: bool, uid: int) -> None:
     call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def refuse_calls() -> None:
+    """Refuse system calls from here on (seccomp); on machines whose numbers are not known nothing is refused."""
+    machine = os.uname().machine
+    if machine not in REFUSED_CALLS:
+        return
+    architecture, numbers = REFUSED_CALLS[machine]
+    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06  # of classic BPF, as linux/filter.h has them
+    refused = 0x00050000 | errno.EPERM
+    count = len(numbers)
+    steps = [
+        (load, 0, 0, 4),  # the architecture: another one's numbers mean other calls
+        (equal, 1, 0, architecture),
+        (answer, 0, 0, refused),
+        (load, 0, 0, 0),  # the call's number
+        (at_least, count + 1, 0, 0x40000000),  # x32, whose numbers are others again
+        *((equal, count - i, 0, number) for i, number in enumerate(numbers)),
+        (answer, 0, 0, 0x7FFF0000),
+        (answer, 0, 0, refused),
+    ]
+    program = b"".join(struct.pack("HBBI", *step) for step in steps)
+    held = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("HP", len(steps), ctypes.addressof(held))
+    call("prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0)
+
+
 def set_limits(limits: dict[str, int]) -> None:
     """The resource limits, soft and hard."""
     for name, value in limits.items():
@@ -157,6 +200,7 @@ def main() -> None:
             if program == 0:
                 set_limits(settings["limits"])
                 drop_privileges(in_user_namespace, settings["uid"])
+                refuse_calls()
                 os.execve(settings["command"][0], settings["command"], {})
             os.close(status)
             os._exit(code_of(program))

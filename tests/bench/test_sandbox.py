@@ -235,6 +235,35 @@ def test_a_memory_hog_is_refused_the_memory() -> None:
     assert not verdict.passed
 
 
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "libc.shmget(0, 1 << 28, 0o1600)",
+        "libc.memfd_create(b'x', 0)",
+        "libc.unshare(0x10000000)",
+        "libc.mount(b'x', b'/tmp', b'tmpfs', 0, None)",
+        "libc.ptrace(0, 0, 0, 0)",
+    ],
+)
+def test_memory_that_no_limit_counts_and_further_doors_are_refused(attempt: str) -> None:
+    program = (
+        "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+        f"def f(x):\n    return {attempt}, ctypes.get_errno()\n"
+    )
+
+    assert check_program(program, ["assert f(1) == (-1, 1)"]).passed
+
+
+def test_threads_and_processes_within_the_limits_still_run() -> None:
+    program = (
+        "import subprocess, sys, threading\n"
+        "def f(x):\n    seen = []\n    t = threading.Thread(target=seen.append, args=(x,))\n    t.start()\n"
+        "    t.join()\n    return seen[0] + int(subprocess.check_output([sys.executable, '-c', 'print(1)']))\n"
+    )
+
+    assert check_program(program, TESTS).passed
+
+
 def test_a_flood_of_output_is_cut_and_ended() -> None:
     execution = run_python("while True: print('x' * 1000)", limits=SHORT)
 

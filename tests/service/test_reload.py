@@ -139,18 +139,20 @@ async def test_a_bad_file_changes_nothing_and_the_reason_is_shown(
         assert here.service.planner.current.trouble is None
 
 
+def unasked(site: Site) -> IntensitySource:
+    pytest.fail(f"nobody asks for the intensity of {site.name}")
+
+
 async def test_a_change_while_the_server_starts_is_not_missed_and_no_change_is_none(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     file.write_text(BEGIN)
     at_start = load_catalogue(file)
-    reloader = Reloader(file, load_catalogue, lambda site, catalogue: pytest.fail(site.name), pytest.fail)
+    reloader = Reloader(file, load_catalogue, lambda site, catalogue: pytest.fail(site.name), unasked)
     assert reloader.poll(at_start, {}, {"local": FixedIntensity(1.0)}) is None
     file.touch()
     assert reloader.poll(at_start, {}, {"local": FixedIntensity(1.0)}) is None
     file.write_text(WITH_A_SECOND)
-    begun = Reloader(
-        file, load_catalogue, lambda site, catalogue: Engine(site, ScriptedBackend(), NoMeter()), pytest.fail
-    )
+    begun = Reloader(file, load_catalogue, lambda site, catalogue: Engine(site, ScriptedBackend(), NoMeter()), unasked)
     reloaded = begun.poll(at_start, {}, {"local": FixedIntensity(1.0)})
     assert reloaded is not None
     assert "large" in reloaded.catalogue.models

@@ -61,7 +61,7 @@ def crossing(levels: FloatArray, values: FloatArray, wanted: float) -> float | N
     """
     places = []
     for i, (a, b) in enumerate(pairwise(levels)):
-        if not min(a, b) - 1e-12 <= wanted <= max(a, b) + 1e-12:
+        if not (min(a, b) - 1e-12 <= wanted <= max(a, b) + 1e-12 and np.isfinite(b - a)):
             continue
         places += [float(i), i + 1.0] if a == b else [i + min(max((wanted - a) / (b - a), 0.0), 1.0)]
     return max(places, key=lambda place: at_place(values, place), default=None)

@@ -224,6 +224,7 @@ def test_an_interval_of_a_ratio_is_paired() -> None:
     assert found == pytest.approx((0.5, 0.5))
 
 
+@pytest.mark.timeout(900)  # half a minute of both cores, many times that on a machine with other things to do
 def test_the_promise_is_kept_and_still_worth_making() -> None:
     kept = simulate(100, confidence=0.9)
     # 100 fits: three standard errors of one in ten are nine in a hundred

@@ -15,8 +15,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from router.domain.chat import Usage
 from router.domain.errors import RouterError
+from router.domain.reading import weakest
 from router.domain.record import CarbonRecord
-from router.service.accounting import WEAKEST_FIRST
 from router.service.ask import Ask
 from router.service.progress import Done, Event, Started
 from router.service.turn import TurnRunner
@@ -204,11 +204,10 @@ def total_carbon(records: Sequence[CarbonRecord]) -> CarbonRecord:
     if len(records) == 1:
         return records[0]
     energy_j = total([r.energy_j for r in records])
-    methods = {r.energy_method for r in records}
     return replace(
         records[0],
         energy_j=energy_j,
-        energy_method=None if energy_j is None else next((m for m in WEAKEST_FIRST if m in methods), None),
+        energy_method=None if energy_j is None else weakest({r.energy_method for r in records}),
         operational_g=total([r.operational_g for r in records]),
         embodied_g=total([r.embodied_g for r in records]),
         reference_g=total([r.reference_g for r in records]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,13 @@ from router.domain.units import SECONDS_PER_HOUR
 Method = Literal["measured", "modelled", "sourced"]
 IntensityKind = Literal["average", "marginal"]
 Serving = Literal["fresh", "stale", "fallback", "nothing"]
+
+_WEAKEST_FIRST: tuple[Method, ...] = ("sourced", "modelled", "measured")
+
+
+def weakest(methods: Container[str | None]) -> Method | None:
+    """The method of a sum, which is only as good as its weakest part; None where no part has one."""
+    return next((method for method in _WEAKEST_FIRST if method in methods), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from router.domain.errors import ConfigError
-from router.domain.reading import Method
+from router.domain.reading import Method, weakest
 from router.meters.window import EnergyCounter, close_counter
 
 UNACCOUNTED = "unaccounted"
@@ -61,8 +61,9 @@ class CombinedCounter:
         """The wall's; without one, the weakest of the parts: a sum is measured only if all of it is."""
         if self._wall is not None:
             return self._wall.method
-        methods = {part.method for part in self._parts.values()}
-        return next(method for method in _WEAKEST_FIRST if method in methods)
+        method = weakest({part.method for part in self._parts.values()})
+        assert method is not None  # there are parts, and each has one
+        return method
 
     @property
     def source(self) -> str:
@@ -124,9 +125,6 @@ class CombinedCounter:
         """Stop what samples for its parts and the wall."""
         for part in self.parts.values():
             close_counter(part)
-
-
-_WEAKEST_FIRST: tuple[Method, ...] = ("sourced", "modelled", "measured")
 
 
 def _minus(left: float | None, right: float | None) -> float | None:

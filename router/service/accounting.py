@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 from router.domain.catalogue import Floor, Option, Site
 from router.domain.decision import Decision
-from router.domain.reading import Intensity, Method, Reading
+from router.domain.reading import Intensity, Reading, weakest
 from router.domain.record import Basis, CarbonRecord
 from router.domain.sci import Footprint, footprint
 from router.domain.units import ms_from_seconds
-
-WEAKEST_FIRST: tuple[Method, ...] = ("sourced", "modelled", "measured")
-"""A sum is only as good as its weakest part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +83,7 @@ def carbon_record(
     """
     option = attempts[-1].option if attempts else decision.option
     energy_j = total_energy_j(attempts)
-    methods = {attempt.reading.method for attempt in attempts}
-    method = next((method for method in WEAKEST_FIRST if method in methods), None)
+    method = weakest({attempt.reading.method for attempt in attempts})
     parts = [places.footprint(a.option.site, a.reading.energy_j, a.reading.device_s) for a in attempts]
     grams = Footprint(
         total(part.operational_g for part in parts) if parts else None,

@@ -17,7 +17,7 @@ import numpy as np
 
 from router.domain.catalogue import NO_DIRECTIVE, Catalogue, Option
 from router.domain.estimates import FloatArray
-from router.domain.reading import Intensity
+from router.domain.reading import Intensity, weakest
 from router.domain.record import Measurement, Outcome
 from router.domain.sci import footprint
 from router.service.foretell import Calibration, Foretold, foretell
@@ -250,7 +250,7 @@ def _row(
         embodied_g_per_1000=None if embodied is None else PER * embodied,
         energy_j=mean([cell.energy_j for cell in cells]),
         quality=None if quality is None else float(quality),
-        method=next((m for m in ("sourced", "modelled", "measured") if m in methods), None),
+        method=weakest(methods),
         basis="measured",
         source="measured on " + " and ".join(where.get(origin, origin) for origin in origins),
     )

@@ -19,9 +19,8 @@ from collections.abc import Mapping
 
 from router.domain.attribution import Load, attribute
 from router.domain.catalogue import Catalogue, Site
-from router.domain.reading import Method
+from router.domain.reading import weakest
 from router.domain.sci import operational_g_per_j
-from router.service.accounting import WEAKEST_FIRST
 from router.service.benchmarks import BenchmarkEnergy
 from router.service.report_book import Book
 from router.service.report_figures import (
@@ -149,7 +148,7 @@ def _of_the_router(
     routed, missing = tallies.all.router_j, tallies.all.router_j.unknown
     seen = tallies.all.requests - missing
     router_j = None if missing and not seen else routed.known * (tallies.all.requests / seen if missing else 1.0)
-    router_method: Method = next((method for method in WEAKEST_FIRST if method in methods), "modelled")
+    router_method = weakest(methods) or "modelled"
     if router_j is None:
         source = "nothing meters this machine"
     elif missing:
@@ -160,7 +159,7 @@ def _of_the_router(
     source += of_the_grid
     spread = min(1.0, tallies.all.answered / amortised_over)
     share_j = None if measured.energy_j is None else measured.energy_j * spread
-    bench_method = next((method for method in WEAKEST_FIRST if method in measured.methods), None)
+    bench_method = weakest(measured.methods)
     return (
         Component("router", home, router_j, grams(router_j), None if router_j is None else router_method, source),
         Component(

@@ -7,9 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from router.domain.catalogue import Site
-from router.domain.reading import Method
+from router.domain.reading import Method, weakest
 from router.domain.sci import embodied_g_per_s, operational_g_per_j
-from router.service.accounting import WEAKEST_FIRST
 from router.service.benchmarks import BenchmarkEnergy
 from router.service.report_figures import Assumptions, Coefficients, Component, Period
 from router.service.tally import Tally
@@ -130,8 +129,7 @@ class Book:
     @property
     def method(self) -> Method | None:
         """The weakest by which its requests' joules were obtained; None where none are known."""
-        found = self.tally.counts.get("energy_method", Counter())
-        return None if self.is_blank else next((method for method in WEAKEST_FIRST if method in found), None)
+        return None if self.is_blank else weakest(self.tally.counts.get("energy_method", Counter()))
 
     def components(self) -> list[Component]:
         """Joules of its requests, and of standing by."""
